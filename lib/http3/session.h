@@ -45,6 +45,9 @@ atl_qconn *atl_h3_conn(atl_h3 *h3);
 void *atl_h3_user(atl_h3 *h3);
 /* Closes the connection with an HTTP/3 error code (0x100 H3_NO_ERROR) and a reason; on_closed follows. */
 void atl_h3_close(atl_h3 *h3, uint64_t code, const char *reason);
+/* For owners that are being freed: closes the connection with H3_NO_ERROR as far as that goes without waiting, and frees h3 and its
+ * streams. No upcalls, on_closed included. Not from an upcall of the same session. */
+void atl_h3_free(atl_h3 *h3);
 /* Server: GOAWAY; further requests are refused. */
 void atl_h3_goaway(atl_h3 *h3);
 
