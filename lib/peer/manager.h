@@ -1,0 +1,55 @@
+/* All that a context has of peers: its connections, its relays, its address book; and who may come
+ * in. */
+#ifndef ATL_PEER_MANAGER_H
+#define ATL_PEER_MANAGER_H
+
+#include "peer/book.h"
+#include "peer/relays.h"
+
+#include <atlas/peer.h>
+
+/* Read at each use; may change while running. */
+typedef struct atl_peer_limits {
+    uint64_t max_conns;
+    uint64_t max_message;       /* bytes */
+    uint64_t idle_timeout;      /* nanoseconds */
+    uint64_t handshake_timeout; /* nanoseconds */
+    uint64_t relay_delay;       /* nanoseconds */
+    uint64_t presence_interval; /* nanoseconds */
+    uint64_t max_clock_drift;   /* seconds */
+    uint8_t enable_relay;
+} atl_peer_limits;
+
+typedef struct atl_peers {
+    atl_loop *loop;
+    const atl_io *io;
+    atlas_ctx *ctx; /* for callbacks only */
+    const atlas_callbacks *callbacks;
+    atl_peer_id self;
+    atl_endpoint *ep; /* NULL before the sockets are open */
+    atl_peer_limits limits;
+    atl_list conns; /* atlas_conn.node: dialling, open and closing ones */
+    size_t count;
+    atl_relays relays;
+    atl_book book;
+    uint8_t listening;
+    uint8_t shutdown;
+} atl_peers;
+
+/* `callbacks` must outlive it. */
+int32_t atl_peers_init(atl_peers *peers, atl_loop *loop, const atl_io *io, atlas_ctx *ctx,
+                       const atlas_callbacks *callbacks, const atl_peer_id *self);
+/* Frees everything without events. The endpoint must still be there. */
+void atl_peers_free(atl_peers *peers);
+/* The sockets are open: relays that were added before become clients. */
+int32_t atl_peers_open(atl_peers *peers, atl_endpoint *ep);
+
+/* From the endpoint's hooks, for ATL_PROTO_ATLAS. */
+int32_t atl_peers_on_initial(atl_peers *peers);
+int32_t atl_peers_accept(atl_peers *peers, atl_qconn *conn);
+/* A peer asked to end all sessions with it. */
+void atl_peers_disconnect(atl_peers *peers, const atl_peer_id *peer, const char *reason);
+/* Closes every connection; each ends in its final event. No new ones. */
+void atl_peers_shutdown(atl_peers *peers);
+
+#endif

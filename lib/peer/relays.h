@@ -1,0 +1,52 @@
+/* The relays of a context: those configured, in their order, and those that only a dial to a
+ * circuit address uses, which go when their last user has gone. */
+#ifndef ATL_PEER_RELAYS_H
+#define ATL_PEER_RELAYS_H
+
+#include "base/list.h"
+#include "relay/client.h"
+
+#define ATL_MAX_RELAYS 64
+
+struct atl_peers;
+
+typedef struct atl_relay_entry {
+    atl_list node;
+    struct atl_peers *peers;
+    atl_relay_client *client; /* NULL before the sockets are open */
+    atl_task event;           /* delivers on_relay */
+    atl_task reap;            /* frees a temporary relay */
+    uint32_t users;           /* attempts and connections through it */
+    uint8_t configured;
+    atl_maddr addr;
+    char text[ATLAS_MULTIADDR_MAX];
+} atl_relay_entry;
+
+typedef struct atl_relays {
+    struct atl_peers *peers;
+    atl_list entries; /* configured ones first, in order */
+    size_t configured;
+    uint8_t connect; /* presence: stay connected */
+    uint8_t announce;
+} atl_relays;
+
+void atl_relays_init(atl_relays *relays, struct atl_peers *peers);
+void atl_relays_free(atl_relays *relays);
+/* Makes clients of the entries that have none. */
+int32_t atl_relays_open(atl_relays *relays);
+/* ATLAS_ERR_ADDRESS, ATLAS_ERR_PEER_ID, ATLAS_ERR_UNSUPPORTED, ATLAS_ERR_EXISTS, ATLAS_ERR_LIMIT,
+ * ATLAS_ERR_SELF, ATLAS_ERR_NOMEM. */
+int32_t atl_relays_add(atl_relays *relays, const char *text);
+/* The entry of this relay, made when there is none. */
+int32_t atl_relays_find(atl_relays *relays, const atl_maddr *addr, atl_relay_entry **out);
+/* By configured order; NULL past the last. */
+atl_relay_entry *atl_relays_at(const atl_relays *relays, size_t index);
+void atl_relays_presence(atl_relays *relays, int connect, int announce);
+/* The state of an entry, also before it has a client. */
+void atl_relay_entry_event(const atl_relay_entry *entry, atlas_relay_event *out);
+void atl_relay_entry_use(atl_relay_entry *entry);
+void atl_relay_entry_unuse(atl_relay_entry *entry);
+/* 1 when every relay is idle (for shutdown). */
+int atl_relays_idle(const atl_relays *relays);
+
+#endif
