@@ -27,6 +27,10 @@ int32_t atl_os_wakeup(atl_os *os);
 /* 1 when atl_os_wakeup() was called since the last time it was asked. */
 int atl_os_woken(atl_os *os);
 
+/* The name servers to ask instead of the system's: "host[:port],..." with IP addresses. ATLAS_ERR_ADDRESS; ATLAS_ERR_STATE
+ * while a look-up is in progress. */
+int32_t atl_os_set_dns(atl_os *os, const char *csv);
+
 /* Descriptor watches for modules of io/ (and c-ares): interest is reported by changes, removal before close. */
 typedef struct atl_watch atl_watch;
 typedef void (*atl_watch_fn)(void *user, int32_t fd, uint32_t events);
