@@ -106,7 +106,8 @@ int32_t atl_qstream_write(atl_qstream *stream, const void *data, size_t len, int
 /* Lets this stream buffer up to `limit` bytes (messages of a known size; control streams). */
 void atl_qstream_set_send_limit(atl_qstream *stream, uint64_t limit);
 size_t atl_qstream_buffered(const atl_qstream *stream);
-/* Gives the peer credit for n bytes that on_data delivered. */
+/* Gives the peer credit for n bytes that on_data delivered. on_closed of a stream comes only when all of them were credited, and may then
+ * come from inside this call: streams that are closed and not read count against the peer's limit. */
 void atl_qstream_credit(atl_qstream *stream, uint64_t n);
 /* RESET_STREAM for our side and STOP_SENDING for the peer's, where each applies. */
 void atl_qstream_shutdown(atl_qstream *stream, uint64_t app_code);

@@ -1,0 +1,352 @@
+/* ngtcp2's callbacks: from its events to upcalls. */
+#include "quic/internal.h"
+
+#include <sodium.h>
+
+static void cb_rand(uint8_t *dest, size_t len, const ngtcp2_rand_ctx *ctx) {
+    /* not for secrets, but never predictable either: a failing source must not make it constant */
+    if (atl_random(ctx->native_handle, dest, len) != ATLAS_OK) {
+        randombytes_buf(dest, len);
+    }
+}
+
+static int cb_new_connection_id(ngtcp2_conn *quic, ngtcp2_cid *cid, ngtcp2_stateless_reset_token *token, size_t cid_len, void *user) {
+    atl_qconn *conn = user;
+
+    (void)quic;
+    if (cid_len != ATL_CID_LEN || atl_endpoint_id_new(conn->ep, ATL_ID_CONN, conn, cid->data) != ATLAS_OK) {
+        return NGTCP2_ERR_CALLBACK_FAILURE;
+    }
+    cid->datalen = ATL_CID_LEN;
+    atl_reset_token(conn->ep->reset_secret, cid, token->data);
+    return 0;
+}
+
+static int cb_remove_connection_id(ngtcp2_conn *quic, const ngtcp2_cid *cid, void *user) {
+    atl_qconn *conn = user;
+
+    (void)quic;
+    if (cid->datalen == ATL_CID_LEN) {
+        atl_endpoint_id_remove(conn->ep, cid->data);
+    }
+    return 0;
+}
+
+static int cb_path_challenge(ngtcp2_conn *quic, ngtcp2_path_challenge_data *data, void *user) {
+    atl_qconn *conn = user;
+
+    (void)quic;
+    return atl_random(conn->ep->env, data->data, sizeof(data->data)) == ATLAS_OK ? 0 : NGTCP2_ERR_CALLBACK_FAILURE;
+}
+
+/* The peer's reset tokens lead back to the connection: a reset carries no id that we know. */
+static int cb_dcid_status(ngtcp2_conn *quic, ngtcp2_connection_id_status_type type, uint64_t seq, const ngtcp2_cid *cid,
+                          const ngtcp2_stateless_reset_token *token, void *user) {
+    atl_qconn *conn = user;
+    uint64_t key;
+    size_t i;
+
+    (void)quic;
+    (void)seq;
+    (void)cid;
+    if (token == NULL) {
+        return 0;
+    }
+    memcpy(&key, token->data, sizeof(key));
+    for (i = 0; key != 0 && i < ATL_COUNT(conn->reset_keys); i++) {
+        if (type == NGTCP2_CONNECTION_ID_STATUS_TYPE_ACTIVATE && conn->reset_keys[i] == 0) {
+            if (atl_idmap_add(&conn->ep->resets, key, ATL_ID_CONN, conn) == ATLAS_OK) {
+                conn->reset_keys[i] = key;
+            }
+            break;
+        }
+        if (type == NGTCP2_CONNECTION_ID_STATUS_TYPE_DEACTIVATE && conn->reset_keys[i] == key) {
+            atl_idmap_remove(&conn->ep->resets, key);
+            conn->reset_keys[i] = 0;
+            break;
+        }
+    }
+    return 0;
+}
+
+static int cb_stateless_reset(ngtcp2_conn *quic, const ngtcp2_pkt_stateless_reset2 *reset, void *user) {
+    atl_qconn *conn = user;
+
+    (void)quic;
+    (void)reset;
+    conn->why.code = ATLAS_ERR_STATELESS_RESET;
+    return 0;
+}
+
+/* ---- handshake ---- */
+
+static void drop_initial(atl_qconn *conn) {
+    if (conn->initial_hash != 0) {
+        atl_idmap_remove(&conn->ep->initials, conn->initial_hash);
+        conn->initial_hash = 0;
+    }
+}
+
+static void confirm(atl_qconn *conn) {
+    conn->state = ATL_CONN_OPEN;
+    conn->ep->stats.handshakes++;
+    if (conn->keepalive != 0) {
+        ngtcp2_conn_set_keep_alive_timeout(conn->quic, conn->keepalive);
+    }
+    if (conn->ops != NULL && conn->ops->on_confirmed != NULL) {
+        conn->ops->on_confirmed(conn->user, conn);
+    }
+    atl_qconn_mark_dirty(conn);
+}
+
+static int cb_handshake_completed(ngtcp2_conn *quic, void *user) {
+    atl_qconn *conn = user;
+    const char *text = NULL;
+    int32_t rv = atl_tls_check_complete(conn->tls.session);
+
+    (void)quic;
+    if (rv != ATLAS_OK) {
+        (void)atl_tls_error(conn->tls.session, &text);
+        ngtcp2_ccerr_set_tls_alert(&conn->ccerr, rv == ATLAS_ERR_ALPN ? 120 : 42, NULL, 0);
+        atl_qconn_fail(conn, rv, 1, text == NULL ? atlas_error_text(rv) : text);
+        return NGTCP2_ERR_CALLBACK_FAILURE;
+    }
+    if (!conn->is_server) {
+        return 0; /* the server has not judged our certificate yet: wait for its confirmation */
+    }
+    drop_initial(conn);
+    atl_qconn_count_out(conn);
+    rv = conn->ep->hooks.on_accept == NULL ? ATLAS_ERR_UNSUPPORTED : conn->ep->hooks.on_accept(conn->ep->hooks.user, conn);
+    if (rv != ATLAS_OK) {
+        ngtcp2_ccerr_set_transport_error(&conn->ccerr, NGTCP2_CONNECTION_REFUSED, NULL, 0);
+        atl_qconn_fail(conn, rv, 1, atlas_error_text(rv));
+        return NGTCP2_ERR_CALLBACK_FAILURE;
+    }
+    if (conn->state == ATL_CONN_HANDSHAKE) {
+        confirm(conn);
+    }
+    return 0;
+}
+
+static int cb_handshake_confirmed(ngtcp2_conn *quic, void *user) {
+    atl_qconn *conn = user;
+
+    (void)quic;
+    if (!conn->is_server && conn->state == ATL_CONN_HANDSHAKE) {
+        confirm(conn);
+    }
+    return 0;
+}
+
+/* ---- paths ---- */
+
+static int cb_begin_path_validation(ngtcp2_conn *quic, uint32_t flags, const ngtcp2_path *path, const ngtcp2_path *fallback, void *user) {
+    atl_qconn *conn = user;
+    atl_path_slot *slot = atl_path_by_ngtcp2(conn, path);
+    atl_path_slot *old = fallback == NULL ? NULL : atl_path_by_ngtcp2(conn, fallback);
+
+    (void)quic;
+    (void)flags;
+    if (slot != NULL) {
+        slot->validating = 1;
+    }
+    if (old != NULL) {
+        old->validating = 1; /* ngtcp2 may return to it */
+    }
+    return 0;
+}
+
+static int cb_path_validation(ngtcp2_conn *quic, uint32_t flags, const ngtcp2_path *path, const ngtcp2_path *fallback,
+                              ngtcp2_path_validation_result result, void *user) {
+    atl_qconn *conn = user;
+    atl_path_slot *slot = atl_path_by_ngtcp2(conn, path);
+    atl_path_slot *old = fallback == NULL ? NULL : atl_path_by_ngtcp2(conn, fallback);
+    size_t i;
+
+    (void)quic;
+    (void)flags;
+    if (slot != NULL) {
+        slot->validating = 0;
+    }
+    if (old != NULL) {
+        old->validating = 0;
+    }
+    if (result == NGTCP2_PATH_VALIDATION_RESULT_SUCCESS && slot != NULL) {
+        atl_path_refresh_active(conn);
+        if (slot == &conn->paths[conn->active]) {
+            atl_path_set_validated(conn, slot);
+        }
+    }
+    for (i = 0; i < ATL_CONN_PATHS; i++) {
+        if (conn->paths[i].id != 0 && result != NGTCP2_PATH_VALIDATION_RESULT_ABORTED) {
+            atl_path_release_unused(conn, &conn->paths[i]);
+        }
+    }
+    return 0;
+}
+
+/* ---- streams ---- */
+
+static int cb_stream_open(ngtcp2_conn *quic, int64_t id, void *user) {
+    atl_qconn *conn = user;
+    atl_qstream *stream;
+
+    if (atl_qstream_new(conn, id, &stream) != ATLAS_OK) {
+        return NGTCP2_ERR_CALLBACK_FAILURE;
+    }
+    ngtcp2_conn_set_stream_user_data(quic, id, stream);
+    if (conn->ops != NULL && conn->ops->on_stream != NULL) {
+        conn->ops->on_stream(conn->user, conn, stream);
+    }
+    if (stream->ops == NULL) {
+        atl_qstream_shutdown(stream, 0);
+    }
+    return 0;
+}
+
+static int cb_recv_stream_data(ngtcp2_conn *quic, uint32_t flags, int64_t id, uint64_t offset, const uint8_t *data, size_t len, void *user,
+                               void *stream_user) {
+    atl_qstream *stream = stream_user;
+    int fin = (flags & NGTCP2_STREAM_DATA_FLAG_FIN) != 0;
+
+    (void)offset;
+    (void)user;
+    if (stream == NULL || stream->ops == NULL || stream->ops->on_data == NULL || stream->ended) {
+        /* nobody wants it: the connection's credit must not leak */
+        ngtcp2_conn_extend_max_offset(quic, len);
+        (void)ngtcp2_conn_extend_max_stream_offset(quic, id, len);
+        return 0;
+    }
+    stream->uncredited += len;
+    stream->received_fin |= (uint8_t)fin;
+    stream->ops->on_data(stream->user, stream, data, len, fin);
+    return 0;
+}
+
+static int cb_acked_stream_data(ngtcp2_conn *quic, int64_t id, uint64_t offset, uint64_t len, void *user, void *stream_user) {
+    (void)quic;
+    (void)id;
+    (void)offset;
+    (void)user;
+    if (stream_user != NULL) {
+        atl_qstream_on_acked(stream_user, len);
+    }
+    return 0;
+}
+
+static int cb_stream_close(ngtcp2_conn *quic, uint32_t flags, int64_t id, uint64_t app_code, void *user, void *stream_user) {
+    atl_qconn *conn = user;
+
+    (void)flags;
+    (void)app_code;
+    if (stream_user != NULL) {
+        atl_qstream_on_wire_closed(stream_user);
+    } else if (!ngtcp2_conn_is_local_stream2(quic, id)) {
+        if (ngtcp2_is_bidi_stream(id)) {
+            ngtcp2_conn_extend_max_streams_bidi(quic, 1);
+        } else {
+            ngtcp2_conn_extend_max_streams_uni(quic, 1);
+        }
+    }
+    atl_qconn_mark_dirty(conn);
+    return 0;
+}
+
+static int cb_stream_reset(ngtcp2_conn *quic, int64_t id, uint64_t final_size, uint64_t app_code, void *user, void *stream_user) {
+    atl_qstream *stream = stream_user;
+
+    (void)quic;
+    (void)id;
+    (void)final_size;
+    (void)user;
+    if (stream != NULL && !stream->ended && stream->ops != NULL && stream->ops->on_reset != NULL) {
+        stream->ops->on_reset(stream->user, stream, app_code);
+    }
+    return 0;
+}
+
+static int cb_recv_stop_sending(ngtcp2_conn *quic, int64_t id, uint64_t app_code, void *user, void *stream_user) {
+    atl_qstream *stream = stream_user;
+
+    (void)quic;
+    (void)id;
+    (void)user;
+    if (stream == NULL || stream->ended) {
+        return 0;
+    }
+    stream->stopped = 1;
+    stream->write_shut = 1;
+    atl_list_remove(&stream->send_node);
+    if (stream->ops != NULL && stream->ops->on_stop != NULL) {
+        stream->ops->on_stop(stream->user, stream, app_code);
+    }
+    return 0;
+}
+
+static int cb_extend_max_stream_data(ngtcp2_conn *quic, int64_t id, uint64_t max, void *user, void *stream_user) {
+    atl_qstream *stream = stream_user;
+    atl_qconn *conn = user;
+
+    (void)quic;
+    (void)id;
+    (void)max;
+    if (stream != NULL && atl_qstream_has_output(stream) && atl_list_empty(&stream->send_node)) {
+        atl_list_append(&conn->sendable, &stream->send_node);
+    }
+    return 0;
+}
+
+static int extend_streams(atl_qconn *conn, int uni) {
+    if (conn->state == ATL_CONN_OPEN && conn->ops != NULL && conn->ops->on_streams_allowed != NULL) {
+        conn->ops->on_streams_allowed(conn->user, conn, uni);
+    }
+    return 0;
+}
+
+static int cb_extend_bidi(ngtcp2_conn *quic, uint64_t max, void *user) {
+    (void)quic;
+    (void)max;
+    return extend_streams(user, 0);
+}
+
+static int cb_extend_uni(ngtcp2_conn *quic, uint64_t max, void *user) {
+    (void)quic;
+    (void)max;
+    return extend_streams(user, 1);
+}
+
+static int cb_recv_datagram(ngtcp2_conn *quic, uint32_t flags, const uint8_t *data, size_t len, void *user) {
+    atl_qconn *conn = user;
+
+    (void)quic;
+    (void)flags;
+    if (conn->state == ATL_CONN_OPEN && conn->ops != NULL && conn->ops->on_datagram != NULL) {
+        conn->ops->on_datagram(conn->user, conn, data, len);
+    }
+    return 0;
+}
+
+void atl_qconn_fill_callbacks(ngtcp2_callbacks *callbacks) {
+    memset(callbacks, 0, sizeof(*callbacks));
+    atl_tls_fill_callbacks(callbacks);
+    callbacks->rand = cb_rand;
+    callbacks->get_new_connection_id2 = cb_new_connection_id;
+    callbacks->remove_connection_id = cb_remove_connection_id;
+    callbacks->get_path_challenge_data2 = cb_path_challenge;
+    callbacks->dcid_status2 = cb_dcid_status;
+    callbacks->recv_stateless_reset2 = cb_stateless_reset;
+    callbacks->handshake_completed = cb_handshake_completed;
+    callbacks->handshake_confirmed = cb_handshake_confirmed;
+    callbacks->begin_path_validation = cb_begin_path_validation;
+    callbacks->path_validation = cb_path_validation;
+    callbacks->stream_open = cb_stream_open;
+    callbacks->recv_stream_data = cb_recv_stream_data;
+    callbacks->acked_stream_data_offset = cb_acked_stream_data;
+    callbacks->stream_close = cb_stream_close;
+    callbacks->stream_reset = cb_stream_reset;
+    callbacks->recv_stop_sending = cb_recv_stop_sending;
+    callbacks->extend_max_stream_data = cb_extend_max_stream_data;
+    callbacks->extend_max_local_streams_bidi = cb_extend_bidi;
+    callbacks->extend_max_local_streams_uni = cb_extend_uni;
+    callbacks->recv_datagram = cb_recv_datagram;
+}

@@ -1,0 +1,230 @@
+/* The write loop: datagrams first, then streams in turn, packet after packet straight into the endpoint's arena. */
+#include "quic/internal.h"
+
+#define VECTORS 8
+/* Most bytes that one connection writes before others get their turn. */
+#define WRITE_BUDGET ((size_t)65000 * 2)
+
+static void pop_datagram(atl_qconn *conn) {
+    atl_out_datagram *first = conn->datagrams;
+
+    conn->datagrams = first->next;
+    conn->datagram_count--;
+    atl_free(conn->ep->env, first);
+}
+
+/* A packet with datagrams. >0: its length; 0: nothing may be sent; NGTCP2_ERR_WRITE_MORE: the packet has room; -1 fatal (failed). */
+static ngtcp2_ssize write_datagram(atl_qconn *conn, ngtcp2_path *path, ngtcp2_pkt_info *info, uint8_t *out, size_t cap) {
+    atl_out_datagram *first = conn->datagrams;
+    ngtcp2_vec vec = {first->data, first->len};
+    int accepted = 0;
+    ngtcp2_ssize n = ngtcp2_conn_writev_datagram(conn->quic, path, info, out, cap, &accepted, NGTCP2_WRITE_DATAGRAM_FLAG_MORE, 0, &vec, 1,
+                                                 conn->ep->loop->now);
+
+    if (n == NGTCP2_ERR_INVALID_ARGUMENT || n == NGTCP2_ERR_INVALID_STATE) {
+        /* the path's MTU has shrunk since it was queued: lost, as datagrams may be */
+        pop_datagram(conn);
+        return NGTCP2_ERR_WRITE_MORE;
+    }
+    if (accepted) {
+        pop_datagram(conn);
+    }
+    return n;
+}
+
+static atl_qstream *next_stream(atl_qconn *conn) {
+    if (atl_list_empty(&conn->sendable) || conn->state == ATL_CONN_HANDSHAKE) {
+        return NULL;
+    }
+    return ATL_CONTAINER(conn->sendable.next, atl_qstream, send_node);
+}
+
+static void rotate(atl_qconn *conn, atl_qstream *stream) {
+    atl_list_remove(&stream->send_node);
+    if (atl_qstream_has_output(stream)) {
+        atl_list_append(&conn->sendable, &stream->send_node);
+    }
+}
+
+/* One try with one stream. As write_datagram; NGTCP2_ERR_WRITE_MORE also when the stream turned out to be blocked. */
+static ngtcp2_ssize write_stream(atl_qconn *conn, atl_qstream *stream, ngtcp2_path *path, ngtcp2_pkt_info *info, uint8_t *out, size_t cap) {
+    ngtcp2_vec vec[VECTORS];
+    ngtcp2_ssize taken = -1;
+    int fin;
+    size_t n_vec = atl_qstream_vectors(stream, vec, VECTORS, &fin);
+    uint32_t flags = NGTCP2_WRITE_STREAM_FLAG_MORE | (fin ? NGTCP2_WRITE_STREAM_FLAG_FIN : 0);
+    ngtcp2_ssize n = ngtcp2_conn_writev_stream(conn->quic, path, info, out, cap, &taken, flags, stream->id, vec, n_vec, conn->ep->loop->now);
+    size_t offered = 0;
+    size_t i;
+
+    switch (n) {
+    case NGTCP2_ERR_STREAM_DATA_BLOCKED:
+    case NGTCP2_ERR_STREAM_SHUT_WR:
+    case NGTCP2_ERR_STREAM_NOT_FOUND:
+        /* on again with extend_max_stream_data, or never */
+        atl_list_remove(&stream->send_node);
+        return NGTCP2_ERR_WRITE_MORE;
+    default:
+        break;
+    }
+    if (taken >= 0) {
+        for (i = 0; i < n_vec; i++) {
+            offered += vec[i].len;
+        }
+        atl_qstream_on_sent(stream, (size_t)taken, fin && (size_t)taken == offered);
+        rotate(conn, stream);
+    }
+    return n;
+}
+
+/* The next packet of the connection into out[cap]. >0 its length, 0 nothing more now, <0 fatal. */
+static ngtcp2_ssize write_packet(atl_qconn *conn, ngtcp2_path *path, ngtcp2_pkt_info *info, uint8_t *out, size_t cap) {
+    ngtcp2_ssize n;
+
+    if (conn->state == ATL_CONN_OPEN) {
+        while (conn->datagrams != NULL) {
+            n = write_datagram(conn, path, info, out, cap);
+            if (n != NGTCP2_ERR_WRITE_MORE) {
+                return n;
+            }
+        }
+        while (ngtcp2_conn_get_max_data_left2(conn->quic) > 0 || (next_stream(conn) != NULL && next_stream(conn)->next_chunk == NULL)) {
+            atl_qstream *stream = next_stream(conn);
+
+            if (stream == NULL) {
+                break;
+            }
+            n = write_stream(conn, stream, path, info, out, cap);
+            if (n != NGTCP2_ERR_WRITE_MORE) {
+                return n;
+            }
+        }
+    }
+    return ngtcp2_conn_writev_stream(conn->quic, path, info, out, cap, NULL, NGTCP2_WRITE_STREAM_FLAG_NONE, -1, NULL, 0, conn->ep->loop->now);
+}
+
+/* Where a path's packets go: the 4-tuple, and how many bytes of circuit header come first. */
+static atl_socket *resolve_carrier(atl_qconn *conn, const atl_path_slot *slot, atl_qpath *carrier, size_t *header) {
+    const atl_circuit *circuit = slot->real.circuit;
+
+    *carrier = slot->real;
+    *header = 0;
+    if (circuit != NULL) {
+        if (!circuit->ready || circuit->ended) {
+            return NULL;
+        }
+        atl_qconn_path(circuit->control, carrier);
+        *header = ATL_CIRCUIT_HEADER;
+    }
+    return atl_endpoint_socket(conn->ep, carrier->remote.family);
+}
+
+static void put_header(atl_circuit *circuit, uint8_t *out) {
+    out[0] = 0x40;
+    memcpy(out + 1, circuit->tx_id, ATL_CID_LEN);
+    circuit->tx_packets++;
+}
+
+/* Sends a packet that was written behind `header` bytes at `room` on the path that ngtcp2 chose for it. */
+static void commit(atl_qconn *conn, atl_socket *sock, uint8_t *room, size_t header, const ngtcp2_path *path, const atl_qpath *carrier,
+                   const atl_path_slot *expected, uint8_t ecn, size_t len) {
+    atl_path_slot *slot = atl_path_by_ngtcp2(conn, path);
+
+    conn->tx_bytes += len;
+    if (slot == NULL) {
+        return;
+    }
+    if (slot == expected) {
+        if (header > 0) {
+            put_header(slot->real.circuit, room);
+        }
+        atl_send_commit(sock, &carrier->local, &carrier->remote, ecn, header + len);
+        return;
+    }
+    /* rare: a probe of another path */
+    {
+        uint8_t copy[ATL_UDP_MTU];
+
+        memcpy(copy, room + header, len);
+        atl_send_on_path(conn->ep, &slot->real, copy, len);
+    }
+}
+
+static int write_packets(atl_qconn *conn, atl_socket *sock, const atl_path_slot *slot, const atl_qpath *carrier, size_t header) {
+    size_t quantum = ngtcp2_conn_get_send_quantum2(conn->quic);
+    size_t budget = quantum < WRITE_BUDGET ? quantum : WRITE_BUDGET;
+    size_t written = 0;
+    ngtcp2_path_storage ps;
+    ngtcp2_pkt_info info;
+
+    ngtcp2_path_storage_zero(&ps);
+    do {
+        uint8_t *room = atl_send_room(sock, ATL_UDP_MTU + ATL_CIRCUIT_HEADER);
+        ngtcp2_ssize n;
+
+        if (room == NULL) {
+            return -1;
+        }
+        n = write_packet(conn, &ps.path, &info, room + header, ATL_UDP_MTU);
+        if (n < 0) {
+            atl_qconn_fail_liberr(conn, (int)n);
+            return 0;
+        }
+        if (n == 0) {
+            return 0;
+        }
+        commit(conn, sock, room, header, &ps.path, carrier, slot, info.ecn, (size_t)n);
+        written += (size_t)n;
+    } while (written < budget);
+    return 1;
+}
+
+static void free_dead_streams(atl_qconn *conn) {
+    atl_list *node;
+
+    while ((node = atl_list_pop(&conn->dead)) != NULL) {
+        atl_qstream_free(ATL_CONTAINER(node, atl_qstream, node));
+    }
+}
+
+int atl_qconn_write(atl_qconn *conn) {
+    const atl_path_slot *slot = &conn->paths[conn->active];
+    atl_qpath carrier;
+    size_t header;
+    atl_socket *sock;
+    int rv;
+
+    free_dead_streams(conn);
+    sock = resolve_carrier(conn, slot, &carrier, &header);
+    if (sock == NULL) {
+        return 0; /* a circuit that has gone: its end is on its way */
+    }
+    rv = write_packets(conn, sock, slot, &carrier, header);
+    if (conn->state >= ATL_CONN_CLOSING) {
+        return 0;
+    }
+    ngtcp2_conn_update_pkt_tx_time(conn->quic, conn->ep->loop->now);
+    atl_qconn_arm(conn);
+    /* after a full quantum the pacer says when to go on: at once, or with the timer */
+    return rv > 0 ? ngtcp2_conn_get_expiry2(conn->quic) <= conn->ep->loop->now : rv;
+}
+
+void atl_qconn_write_close(atl_qconn *conn) {
+    const atl_path_slot *slot = &conn->paths[conn->active];
+    atl_qpath carrier;
+    size_t header;
+    atl_socket *sock = resolve_carrier(conn, slot, &carrier, &header);
+    uint8_t *room = sock == NULL ? NULL : atl_send_room(sock, ATL_UDP_MTU + ATL_CIRCUIT_HEADER);
+    ngtcp2_path_storage ps;
+    ngtcp2_pkt_info info;
+    ngtcp2_ssize n;
+
+    if (room == NULL || conn->quic == NULL) {
+        return;
+    }
+    ngtcp2_path_storage_zero(&ps);
+    n = ngtcp2_conn_write_connection_close(conn->quic, &ps.path, &info, room + header, ATL_UDP_MTU, &conn->ccerr, conn->ep->loop->now);
+    if (n > 0) {
+        commit(conn, sock, room, header, &ps.path, &carrier, slot, info.ecn, (size_t)n);
+    }
+}

@@ -1,0 +1,206 @@
+/* What the modules of the endpoint and of its connections share. Nothing outside quic/ includes it. */
+#ifndef ATL_QUIC_INTERNAL_H
+#define ATL_QUIC_INTERNAL_H
+
+#include "base/bucket.h"
+#include "base/idmap.h"
+#include "quic/circuit.h"
+#include "quic/conn.h"
+
+#include <netinet/in.h>
+#include <string.h>
+
+#define ATL_UDP_MTU 1443           /* largest QUIC packet: 1452 of IPv6 over Ethernet, less a circuit header */
+#define ATL_TX_ARENA ((size_t)131072) /* bytes of packets held for one send */
+#define ATL_TX_BATCH 64            /* trains held for one send */
+#define ATL_CONN_PATHS 6           /* synthetic paths of a connection at once */
+#define ATL_DATAGRAM_QUEUE 256
+#define ATL_REASON_MAX 256
+
+/* ---- endpoint ---- */
+
+typedef struct atl_socket {
+    atl_endpoint *ep;
+    atl_udp *udp; /* NULL: no such family */
+    atl_addr local;
+    uint8_t blocked; /* the last send was refused: wait for ATLAS_FD_WRITE */
+    /* the batch being built */
+    uint8_t *arena; /* allocated with the first packet */
+    size_t used;
+    atl_tx tx[ATL_TX_BATCH];
+    size_t n;
+} atl_socket;
+
+struct atl_endpoint {
+    atl_loop *loop;
+    atl_env *env;
+    const atl_io *io;
+    atl_endpoint_hooks hooks;
+    atl_quic_params params;
+    atl_tls *tls;
+    ngtcp2_mem mem;
+    atl_socket sockets[2]; /* IPv4, IPv6 */
+    atl_idmap ids;         /* every id we issued: connections, circuits, forwarding */
+    atl_idmap initials;    /* keyed hash of client-chosen ids, while a handshake lasts */
+    atl_idmap resets;      /* stateless reset tokens of peers, by their first 8 bytes */
+    uint8_t initial_key[16];
+    uint8_t retry_secret[32];
+    uint8_t reset_secret[32];
+    atl_bucket handshakes;
+    atl_source_limit *reset_limit; /* stateless resets and version negotiation per source */
+    uint64_t next_path_id;
+    atl_list conns;
+    atl_list dirty;    /* connections with something to write, or to end */
+    atl_list graveyard; /* freed at the end of the flush */
+    atl_task flush;
+    uint64_t handshaking; /* inbound connections that are not confirmed */
+    uint8_t freeing;
+    atl_endpoint_stats stats;
+};
+
+atl_socket *atl_endpoint_socket(atl_endpoint *ep, uint8_t family);
+void atl_endpoint_wake(atl_endpoint *ep);
+uint64_t atl_id_key(const uint8_t id[ATL_CID_LEN]);
+uint64_t atl_initial_key(const atl_endpoint *ep, const uint8_t *id, size_t len);
+
+/* endpoint_send.c: room for one more packet of at most `need` bytes at the end of the arena, after flushing when it is full; NULL
+ * when the socket is blocked or memory is short. */
+uint8_t *atl_send_room(atl_socket *sock, size_t need);
+/* Takes the `len` bytes just written into the batch, extending the last train where that is possible. */
+void atl_send_commit(atl_socket *sock, const atl_addr *local, const atl_addr *remote, uint8_t ecn, size_t len);
+void atl_send_flush(atl_socket *sock);
+void atl_send_ready(atl_endpoint *ep);
+
+/* endpoint_receive.c */
+void atl_receive_ready(void *user, atl_udp *udp, uint32_t events);
+/* One QUIC packet (or coalesced ones) from a path. */
+void atl_receive_quic(atl_endpoint *ep, const atl_qpath *path, uint8_t *data, size_t len, uint8_t ecn);
+
+/* accept.c: a long header whose id is unknown. */
+void atl_accept_packet(atl_endpoint *ep, const atl_qpath *path, const uint8_t *data, size_t len, uint8_t ecn);
+/* Sends a datagram to where a path leads, the circuit header included. */
+void atl_send_on_path(atl_endpoint *ep, const atl_qpath *path, const uint8_t *data, size_t len);
+
+/* ---- connections ---- */
+
+typedef struct atl_path_slot {
+    uint64_t id; /* number in the synthetic addresses; 0: free */
+    atl_qpath real;
+    uint8_t validating; /* ngtcp2 holds it */
+    struct sockaddr_in6 local; /* the synthetic pair */
+    struct sockaddr_in6 remote;
+} atl_path_slot;
+
+typedef struct atl_chunk {
+    struct atl_chunk *next;
+    size_t len;
+    size_t cap;
+    uint8_t data[];
+} atl_chunk;
+
+struct atl_qstream {
+    atl_list node;      /* in conn->streams, or conn->dead */
+    atl_list send_node; /* in conn->sendable, while there is something to send */
+    atl_qconn *conn;
+    int64_t id;
+    const atl_qstream_ops *ops;
+    void *user;
+    /* send buffer: chunks from the first unacknowledged byte on */
+    atl_chunk *head;
+    atl_chunk *tail;
+    atl_chunk *next_chunk; /* holds the next byte to send, NULL when all were sent */
+    size_t next_offset;    /* of that byte in next_chunk */
+    size_t head_acked;     /* acknowledged bytes of head */
+    uint64_t written, sent, acked;
+    uint64_t limit;
+    uint64_t uncredited; /* bytes delivered and not yet credited */
+    uint8_t fin, fin_sent, write_shut, short_write, wire_closed, ended, acked_all, stopped, received_fin;
+};
+
+typedef struct atl_out_datagram {
+    struct atl_out_datagram *next;
+    size_t len;
+    uint8_t data[];
+} atl_out_datagram;
+
+#define ATL_CONN_HANDSHAKE 0
+#define ATL_CONN_OPEN 1
+#define ATL_CONN_CLOSING 2 /* will be told to the peer and to the owner in the next flush */
+#define ATL_CONN_DEAD 3    /* told; memory goes at the end of the flush */
+
+struct atl_qconn {
+    atl_tls_conn_ref tls; /* first: what the crypto callbacks expect */
+    atl_list node;        /* in ep->conns, or ep->graveyard */
+    atl_list dirty_node;
+    atl_list circuit_node; /* in circuit->conns, when a path leads through one */
+    atl_endpoint *ep;
+    ngtcp2_conn *quic;
+    const atl_qconn_ops *ops;
+    void *user;
+    atl_timer timer;
+    uint8_t state;
+    uint8_t is_server;
+    uint8_t handshaking; /* counted in ep->handshaking */
+    uint8_t close_sent_by_us; /* a CONNECTION_CLOSE is due */
+    uint64_t initial_hash; /* in ep->initials; 0: none */
+    uint64_t keepalive;
+    atl_path_slot paths[ATL_CONN_PATHS];
+    uint8_t active;    /* index: where packets go */
+    uint8_t validated; /* index: what the owner is told */
+    atl_list streams;
+    atl_list sendable;
+    atl_list dead; /* streams that ended, freed in the flush */
+    atl_out_datagram *datagrams, *datagrams_tail;
+    size_t datagram_count;
+    uint64_t tx_bytes, rx_bytes;
+    uint64_t reset_keys[4]; /* entries in ep->resets */
+    atl_qclose why;
+    ngtcp2_ccerr ccerr;
+    char text[ATL_REASON_MAX + 1];
+};
+
+/* conn.c */
+int32_t atl_qconn_alloc(atl_endpoint *ep, int is_server, const atl_qpath *path, atl_qconn **out);
+void atl_qconn_discard(atl_qconn *conn); /* never announced to anyone: free without upcalls */
+void atl_qconn_mark_dirty(atl_qconn *conn);
+void atl_qconn_settings(atl_qconn *conn, ngtcp2_settings *settings, ngtcp2_transport_params *params, uint64_t handshake_timeout);
+void atl_qconn_read(atl_qconn *conn, const atl_qpath *path, const uint8_t *data, size_t len, uint8_t ecn);
+/* Ends it: `code` for the owner, the peer told when ccerr is filled and tell is 1. The first call counts. */
+void atl_qconn_fail(atl_qconn *conn, int32_t code, int tell, const char *text);
+/* Ends a CLOSING connection: packet, upcalls, ids. */
+void atl_qconn_finish(atl_qconn *conn);
+void atl_qconn_free(atl_qconn *conn);
+void atl_qconn_count_out(atl_qconn *conn); /* no longer a handshake in progress */
+void atl_qconn_arm(atl_qconn *conn);
+
+/* conn_error.c */
+void atl_qconn_fail_liberr(atl_qconn *conn, int rv);
+
+/* conn_write.c: writes what it may; 0 when done, 1 when it has more (budget), -1 when the socket is blocked. */
+int atl_qconn_write(atl_qconn *conn);
+void atl_qconn_write_close(atl_qconn *conn);
+
+/* conn_path.c */
+void atl_path_begin(atl_endpoint *ep, atl_path_slot *slot, const atl_qpath *real);
+ngtcp2_path atl_path_synthetic(atl_path_slot *slot);
+/* The slot of a real path, made when there is none (NULL: none free). *fresh says whether it was made. */
+atl_path_slot *atl_path_find(atl_qconn *conn, const atl_qpath *real, int *fresh);
+atl_path_slot *atl_path_by_ngtcp2(atl_qconn *conn, const ngtcp2_path *path);
+void atl_path_release_unused(atl_qconn *conn, atl_path_slot *slot);
+void atl_path_refresh_active(atl_qconn *conn);
+void atl_path_set_validated(atl_qconn *conn, atl_path_slot *slot);
+
+/* conn_callbacks.c */
+void atl_qconn_fill_callbacks(ngtcp2_callbacks *callbacks);
+
+/* stream.c */
+int32_t atl_qstream_new(atl_qconn *conn, int64_t id, atl_qstream **out);
+void atl_qstream_on_acked(atl_qstream *stream, uint64_t len);
+void atl_qstream_on_wire_closed(atl_qstream *stream);
+void atl_qstream_end(atl_qstream *stream); /* on_closed, once; freed later */
+void atl_qstream_free(atl_qstream *stream);
+int atl_qstream_has_output(const atl_qstream *stream);
+size_t atl_qstream_vectors(const atl_qstream *stream, ngtcp2_vec *vec, size_t cap, int *fin);
+void atl_qstream_on_sent(atl_qstream *stream, size_t len, int fin);
+
+#endif
