@@ -5,17 +5,28 @@
 
 #define SCALE UINT64_C(1000000000)
 
+/* Times SCALE this still fits into 64 bits. */
+#define LIMIT_MAX (UINT64_C(1) << 33)
+
+static uint64_t at_most(uint64_t value, uint64_t max) {
+    return value < max ? value : max;
+}
+
 void atl_bucket_init(atl_bucket *bucket, uint64_t rate, uint64_t burst, uint64_t now) {
-    bucket->rate = rate;
-    bucket->burst = burst;
-    bucket->tokens = burst * SCALE;
+    bucket->rate = at_most(rate, LIMIT_MAX);
+    bucket->burst = at_most(burst, LIMIT_MAX);
+    bucket->tokens = bucket->burst * SCALE;
     bucket->last = now;
 }
 
 static void refill(atl_bucket *bucket, uint64_t now) {
     uint64_t full = bucket->burst * SCALE;
-    uint64_t elapsed = now > bucket->last ? now - bucket->last : 0;
+    uint64_t elapsed;
 
+    if (now <= bucket->last) { /* time that steps back must not be counted again when it comes */
+        return;
+    }
+    elapsed = now - bucket->last;
     bucket->last = now;
     /* rate * elapsed may overflow only when the bucket is full anyway */
     if (bucket->tokens >= full || elapsed > (full - bucket->tokens) / bucket->rate) {
@@ -44,7 +55,7 @@ uint64_t atl_bucket_wait(atl_bucket *bucket, uint64_t now, uint64_t n) {
         return 0;
     }
     refill(bucket, now);
-    need = n * SCALE;
+    need = at_most(n, bucket->burst) * SCALE;
     if (bucket->tokens >= need) {
         return 0;
     }

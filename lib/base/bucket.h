@@ -11,7 +11,7 @@ typedef struct atl_bucket {
     uint64_t last;   /* nanoseconds of the last refill */
 } atl_bucket;
 
-/* Starts full. rate and burst at most 2^33. */
+/* Starts full. rate and burst above 2^33 are taken for 2^33. */
 void atl_bucket_init(atl_bucket *bucket, uint64_t rate, uint64_t burst, uint64_t now);
 /* Takes `n` tokens and returns 1, or returns 0 and takes none. */
 int atl_bucket_take(atl_bucket *bucket, uint64_t now, uint64_t n);

@@ -117,11 +117,35 @@ void atl_timer_clear(atl_loop *loop, atl_timer *timer) {
     atl_timer_set(loop, timer, ATLAS_NO_DEADLINE);
 }
 
+/* Moves what is due, at most `budget` of it and in order, out of the heap into children of `due`, where a callback
+ * may still clear or move it like any other timer. */
+static void take_due(atl_loop *loop, size_t budget, atl_timer *due) {
+    atl_timer *last = NULL;
+
+    while (budget > 0 && loop->timers != NULL && loop->timers->deadline <= loop->now) {
+        atl_timer *timer = loop->timers;
+
+        heap_remove(loop, timer);
+        timer->prev = last == NULL ? due : last;
+        if (last == NULL) {
+            due->child = timer;
+        } else {
+            last->next = timer;
+        }
+        last = timer;
+        budget--;
+    }
+}
+
+/* A timer that sets itself to the past again waits for the next turn: it must not use up the budget of all. */
 size_t atl_loop_run_timers(atl_loop *loop, size_t budget) {
+    atl_timer due;
     size_t n = 0;
 
-    while (n < budget && loop->timers != NULL && loop->timers->deadline <= loop->now) {
-        atl_timer *timer = loop->timers;
+    atl_timer_init(&due, NULL, NULL);
+    take_due(loop, budget, &due);
+    while (due.child != NULL) {
+        atl_timer *timer = due.child;
 
         atl_timer_clear(loop, timer);
         timer->fn(timer, loop->now);

@@ -7,8 +7,10 @@ int32_t atl_read_view(atl_reader *reader, size_t len, const uint8_t **out) {
         return ATLAS_ERR_TRUNCATED;
     }
     *out = reader->data;
-    reader->data += len;
-    reader->left -= len;
+    if (len > 0) { /* a reader over nothing may hold NULL */
+        reader->data += len;
+        reader->left -= len;
+    }
     return ATLAS_OK;
 }
 

@@ -18,8 +18,10 @@ void atl_write_zeros(atl_writer *writer, size_t len) {
         writer->error = ATLAS_ERR_BUFFER;
         return;
     }
-    memset(writer->data + writer->len, 0, len);
-    writer->len += len;
+    if (len > 0) {
+        memset(writer->data + writer->len, 0, len);
+        writer->len += len;
+    }
 }
 
 static void write_be(atl_writer *writer, uint64_t value, size_t len) {
@@ -70,9 +72,17 @@ void atl_write_varint(atl_writer *writer, uint64_t value) {
 }
 
 void atl_write_uvarint(atl_writer *writer, uint64_t value) {
+    uint8_t bytes[9];
+    size_t len = 0;
+
+    if (value >> 63 != 0) {
+        writer->error = ATLAS_ERR_BUFFER;
+        return;
+    }
     while (value >= 0x80) {
-        atl_write_u8(writer, (uint8_t)(value | 0x80));
+        bytes[len++] = (uint8_t)(value | 0x80);
         value >>= 7;
     }
-    atl_write_u8(writer, (uint8_t)value);
+    bytes[len++] = (uint8_t)value;
+    atl_write_bytes(writer, bytes, len);
 }
