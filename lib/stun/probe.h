@@ -4,24 +4,11 @@
 #ifndef ATL_STUN_PROBE_H
 #define ATL_STUN_PROBE_H
 
-#include "address/multiaddr.h"
 #include "stun/agent.h"
+#include "stun/target.h"
 
-#define ATL_STUN_PORT 3478
 #define ATL_STUN_SERVERS_MAX 64
 #define ATL_STUN_TIMEOUT_MIN (100 * ATL_MS)
-
-/* Where a server's text leads. */
-typedef struct atl_stun_target {
-    uint8_t family; /* which addresses to ask: 0 both, 4 or 6 */
-    uint8_t srv;    /* 1: look up _stun._udp first, then the host with port 3478 */
-    uint16_t port;
-    atl_addr addr; /* family 0: host is a name */
-    char host[ATL_HOST_MAX];
-} atl_stun_target;
-
-/* "HOST:PORT", "HOST", "[IPv6]:PORT", "IP", or a multiaddr with a UDP port. ATLAS_ERR_ADDRESS. */
-int32_t atl_stun_target_parse(const char *text, atl_stun_target *out);
 
 /* Starts a probe of 1..64 servers; `timeout` in nanoseconds; `creds` may be NULL. Nothing of the arguments needs to
  * outlive the call. `cb` and the result are those of atlas_stun_probe(). ATLAS_ERR_INVALID, ATLAS_ERR_ADDRESS,
@@ -32,5 +19,8 @@ int32_t atl_stun_probe_start(atl_stun_agent *agent, const char *const *servers, 
 void atl_stun_probe_cancel(atlas_stun *probe);
 /* Ends it without event. */
 void atl_stun_probe_free(atlas_stun *probe);
+/* The probe that is linked by this node of the agent's list. */
+atlas_stun *atl_stun_probe_of(atl_list *node);
+atl_stun_agent *atl_stun_probe_agent(atlas_stun *probe);
 
 #endif
