@@ -36,7 +36,8 @@ static int32_t fail(atl_capsule_parser *parser, int32_t code) {
     return code;
 }
 
-/* Hands a whole value to the owner, who may free the parser meanwhile: only its memory has to stay. */
+/* Hands a whole value to the owner, who may free the parser meanwhile: only its memory has to stay.
+ */
 static int32_t deliver(atl_capsule_parser *parser, const uint8_t *value, size_t len) {
     int32_t status;
 
@@ -109,7 +110,8 @@ static int32_t buffer_value(atl_capsule_parser *parser, const uint8_t *data, siz
 }
 
 /* Takes as much of the value as there is and says how much that was. */
-static int32_t feed_value(atl_capsule_parser *parser, const uint8_t *data, size_t len, size_t *taken) {
+static int32_t feed_value(atl_capsule_parser *parser, const uint8_t *data, size_t len,
+                          size_t *taken) {
     size_t n = parser->left < len ? (size_t)parser->left : len;
 
     *taken = n;
@@ -213,13 +215,15 @@ static int32_t note_id(uint64_t *seen, size_t *n, uint64_t id) {
     return ATLAS_OK;
 }
 
-static int32_t read_param(atl_reader *reader, uint64_t *seen, size_t *n_seen, atl_param *params, size_t n) {
+static int32_t read_param(atl_reader *reader, uint64_t *seen, size_t *n_seen, atl_param *params,
+                          size_t n) {
     atl_reader value;
     uint64_t id;
     int32_t status;
     size_t i;
 
-    if (atl_read_varint(reader, &id) != ATLAS_OK || atl_read_varint_sub(reader, &value) != ATLAS_OK) {
+    if (atl_read_varint(reader, &id) != ATLAS_OK ||
+        atl_read_varint_sub(reader, &value) != ATLAS_OK) {
         return ATLAS_ERR_TRUNCATED;
     }
     status = note_id(seen, n_seen, id);

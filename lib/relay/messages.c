@@ -137,7 +137,8 @@ static void get_text(const atl_param *param, char *out) {
 
 /* ---- announce ---- */
 
-int32_t atl_relay_announce_encode(const atl_relay_announce *msg, uint8_t *buf, size_t cap, size_t *len) {
+int32_t atl_relay_announce_encode(const atl_relay_announce *msg, uint8_t *buf, size_t cap,
+                                  size_t *len) {
     atl_capsule_writer writer;
 
     atl_capsule_begin(&writer, buf, cap, ATL_RELAY_ANNOUNCE);
@@ -175,7 +176,8 @@ int32_t atl_relay_announce_decode(const uint8_t *value, size_t len, atl_relay_an
 
 /* ---- connect ---- */
 
-int32_t atl_relay_connect_encode(const atl_relay_connect *msg, uint8_t *buf, size_t cap, size_t *len) {
+int32_t atl_relay_connect_encode(const atl_relay_connect *msg, uint8_t *buf, size_t cap,
+                                 size_t *len) {
     atl_capsule_writer writer;
 
     atl_capsule_begin(&writer, buf, cap, ATL_RELAY_CONNECT);
@@ -189,10 +191,8 @@ int32_t atl_relay_connect_encode(const atl_relay_connect *msg, uint8_t *buf, siz
 
 int32_t atl_relay_connect_decode(const uint8_t *value, size_t len, atl_relay_connect *out) {
     atl_param params[] = {
-        UINT(ATL_RELAY_P_REQUEST, 1),
-        PEER(ATL_RELAY_P_SOURCE_ID),
-        PEER(ATL_RELAY_P_TARGET_ID),
-        CIRCUIT_ID(ATL_RELAY_P_RECEIVE_ID, 1),
+        UINT(ATL_RELAY_P_REQUEST, 1),   PEER(ATL_RELAY_P_SOURCE_ID),
+        PEER(ATL_RELAY_P_TARGET_ID),    CIRCUIT_ID(ATL_RELAY_P_RECEIVE_ID, 1),
         UINT(ATL_RELAY_P_TIMESTAMP, 1),
     };
     int32_t status = atl_params_read(value, len, params, ATL_COUNT(params));
@@ -241,7 +241,8 @@ int32_t atl_relay_ready_encode(const atl_relay_ready *msg, uint8_t *buf, size_t 
     }
     atl_capsule_begin(&writer, buf, cap, ATL_RELAY_READY);
     atl_capsule_param_uint(&writer, ATL_RELAY_P_STATUS, msg->status);
-    fit = msg->status == ATL_RELAY_STATUS_WAITING ? put_waiting(&writer, msg) : put_ready(&writer, msg);
+    fit = msg->status == ATL_RELAY_STATUS_WAITING ? put_waiting(&writer, msg)
+                                                  : put_ready(&writer, msg);
     atl_capsule_param_uint(&writer, ATL_RELAY_P_BANDWIDTH, msg->bandwidth);
     return finish(&writer, fit && fits(msg->bandwidth), len);
 }
@@ -350,7 +351,8 @@ int32_t atl_relay_error_decode(const uint8_t *value, size_t len, atl_relay_error
 
 /* ---- incoming ---- */
 
-int32_t atl_relay_incoming_encode(const atl_relay_incoming *msg, uint8_t *buf, size_t cap, size_t *len) {
+int32_t atl_relay_incoming_encode(const atl_relay_incoming *msg, uint8_t *buf, size_t cap,
+                                  size_t *len) {
     atl_capsule_writer writer;
 
     atl_capsule_begin(&writer, buf, cap, ATL_RELAY_INCOMING);
@@ -383,7 +385,8 @@ int32_t atl_relay_incoming_decode(const uint8_t *value, size_t len, atl_relay_in
 
 /* ---- accept ---- */
 
-int32_t atl_relay_accept_encode(const atl_relay_accept *msg, uint8_t *buf, size_t cap, size_t *len) {
+int32_t atl_relay_accept_encode(const atl_relay_accept *msg, uint8_t *buf, size_t cap,
+                                size_t *len) {
     uint64_t wire = atl_relay_code_to_wire(msg->code);
     atl_capsule_writer writer;
 
@@ -393,7 +396,8 @@ int32_t atl_relay_accept_encode(const atl_relay_accept *msg, uint8_t *buf, size_
     atl_capsule_begin(&writer, buf, cap, ATL_RELAY_ACCEPT);
     atl_capsule_param_uint(&writer, ATL_RELAY_P_CIRCUIT, msg->circuit);
     if (msg->code == ATLAS_OK) {
-        atl_capsule_param(&writer, ATL_RELAY_P_RECEIVE_ID, msg->receive_id, sizeof(msg->receive_id));
+        atl_capsule_param(&writer, ATL_RELAY_P_RECEIVE_ID, msg->receive_id,
+                          sizeof(msg->receive_id));
     } else {
         atl_capsule_param_uint(&writer, ATL_RELAY_P_CODE, wire);
     }

@@ -1,5 +1,5 @@
-/* Capsules: the incremental parser at every split, its bounds, and parameter lists. Type and length encodings are those of
- * RFC 9297 section 3.2; varint samples are from RFC 9000 appendix A.1. */
+/* Capsules: the incremental parser at every split, its bounds, and parameter lists. Type and length
+ * encodings are those of RFC 9297 section 3.2; varint samples are from RFC 9000 appendix A.1. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdlib.h>
@@ -17,13 +17,13 @@
 
 typedef struct fixture {
     atl_env env;
-    size_t live;     /* allocations not freed */
-    size_t largest;  /* bytes of the largest one */
-    int fail;        /* the allocator returns NULL */
+    size_t live;    /* allocations not freed */
+    size_t largest; /* bytes of the largest one */
+    int fail;       /* the allocator returns NULL */
     uint8_t log[16384];
     size_t log_len;
     size_t calls;
-    int32_t answer;  /* what fn returns */
+    int32_t answer;           /* what fn returns */
     atl_capsule_parser *kill; /* freed from inside fn */
 } fixture;
 
@@ -113,7 +113,8 @@ static size_t sample(uint8_t *buf, size_t cap, uint8_t *expected, size_t *expect
     return all.len;
 }
 
-static void check_sample(const fixture *f, const atl_capsule_parser *parser, const uint8_t *expected, size_t len) {
+static void check_sample(const fixture *f, const atl_capsule_parser *parser,
+                         const uint8_t *expected, size_t len) {
     assert_int_equal(f->calls, 4);
     assert_int_equal(f->log_len, len);
     assert_memory_equal(f->log, expected, len);
@@ -170,7 +171,8 @@ static void test_byte_by_byte(void **state) {
 }
 
 static void test_too_large(void **state) {
-    static const uint64_t LENGTHS[] = {301, ATL_CAPSULE_MAX + 1, UINT64_C(1) << 32, (UINT64_C(1) << 62) - 1};
+    static const uint64_t LENGTHS[] = {301, ATL_CAPSULE_MAX + 1, UINT64_C(1) << 32,
+                                       (UINT64_C(1) << 62) - 1};
 
     (void)state;
     for (size_t i = 0; i < ATL_COUNT(LENGTHS); i++) {
@@ -353,7 +355,8 @@ static const param_case PARAM_CASES[] = {
     CASE("too long", "\x01\x01\x25\x02\x05hello", ATLAS_ERR_MALFORMED),
     CASE("not empty", "\x01\x01\x25\x02\x02hi\x03\x01x", ATLAS_ERR_MALFORMED),
     CASE("duplicate", "\x01\x01\x25\x02\x02hi\x01\x01\x25", ATLAS_ERR_DUPLICATE),
-    CASE("duplicate in another form", "\x01\x01\x25\x02\x02hi\x40\x01\x01\x25", ATLAS_ERR_DUPLICATE),
+    CASE("duplicate in another form", "\x01\x01\x25\x02\x02hi\x40\x01\x01\x25",
+         ATLAS_ERR_DUPLICATE),
     CASE("duplicate unknown", "\x3f\x00\x01\x01\x25\x02\x02hi\x3f\x00", ATLAS_ERR_DUPLICATE),
     CASE("id only", "\x01\x01\x25\x02\x02hi\x05", ATLAS_ERR_TRUNCATED),
     CASE("value cut", "\x01\x01\x25\x02\x03hi", ATLAS_ERR_TRUNCATED),
@@ -431,24 +434,19 @@ static void test_params_many(void **state) {
             atl_write_varint(&writer, 1000 + i);
             atl_write_varint(&writer, 0);
         }
-        assert_int_equal(atl_params_read(buf, writer.len, NULL, 0), n == 64 ? ATLAS_OK : ATLAS_ERR_MALFORMED);
+        assert_int_equal(atl_params_read(buf, writer.len, NULL, 0),
+                         n == 64 ? ATLAS_OK : ATLAS_ERR_MALFORMED);
     }
 }
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_whole),
-        cmocka_unit_test(test_split_everywhere),
-        cmocka_unit_test(test_byte_by_byte),
-        cmocka_unit_test(test_too_large),
-        cmocka_unit_test(test_never_ending),
-        cmocka_unit_test(test_owner_errors),
-        cmocka_unit_test(test_no_memory),
-        cmocka_unit_test(test_free_in_value),
-        cmocka_unit_test(test_writer),
-        cmocka_unit_test(test_writer_overflow),
-        cmocka_unit_test(test_params),
-        cmocka_unit_test(test_params_truncated),
+        cmocka_unit_test(test_whole),        cmocka_unit_test(test_split_everywhere),
+        cmocka_unit_test(test_byte_by_byte), cmocka_unit_test(test_too_large),
+        cmocka_unit_test(test_never_ending), cmocka_unit_test(test_owner_errors),
+        cmocka_unit_test(test_no_memory),    cmocka_unit_test(test_free_in_value),
+        cmocka_unit_test(test_writer),       cmocka_unit_test(test_writer_overflow),
+        cmocka_unit_test(test_params),       cmocka_unit_test(test_params_truncated),
         cmocka_unit_test(test_params_many),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
