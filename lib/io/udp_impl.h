@@ -19,6 +19,8 @@
 
 typedef struct atl_rx_arena atl_rx_arena;
 
+#define ATL_UDP_OVERSIZED 4
+
 struct atl_udp {
     atl_list node; /* in atl_os.sockets */
     atl_os *os;
@@ -34,6 +36,10 @@ struct atl_udp {
     uint8_t errors;    /* the error queue may hold something */
     uint8_t untouched; /* nothing was read since the socket was reported ready */
     uint8_t grow;      /* the last read filled every buffer */
+    uint8_t n_oversized;
+    /* Where datagrams went that the own link could not carry. The kernel queues an error for those
+     * too, but without the port. */
+    atl_addr oversized[ATL_UDP_OVERSIZED];
 };
 
 void atl_udp_arena_free(atl_udp *udp);

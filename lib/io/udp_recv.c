@@ -161,9 +161,23 @@ static int read_header(const atl_udp *udp, struct msghdr *msg, size_t len, atl_r
     return rx->remote.family == udp->local.family;
 }
 
+static size_t read_oversized(atl_udp *udp, atl_rx *out, size_t cap) {
+    size_t n = 0;
+
+    while (n < cap && udp->n_oversized > 0) {
+        udp->n_oversized--;
+        memset(&out[n], 0, sizeof(out[n]));
+        out[n].error = ATLAS_ERR_TOO_LARGE;
+        out[n].remote = udp->oversized[udp->n_oversized];
+        out[n].local = udp->local;
+        n++;
+    }
+    return n;
+}
+
 /* Reads the error queue into out[0..cap) and returns how many entries it gave. */
 static size_t read_errors(atl_udp *udp, atl_rx *out, size_t cap) {
-    size_t n = 0;
+    size_t n = read_oversized(udp, out, cap);
 
     while (n < cap) {
         rx_slot slot;
@@ -183,7 +197,9 @@ static size_t read_errors(atl_udp *udp, atl_rx *out, size_t cap) {
             udp->errors = 0;
             break;
         }
-        if (read_header(udp, &msg, 0, &out[n]) && out[n].error != ATLAS_OK) {
+        /* without a port: an error of our own side, which send() has reported */
+        if (read_header(udp, &msg, 0, &out[n]) && out[n].error != ATLAS_OK &&
+            out[n].remote.port != 0) {
             out[n].ecn = 0;
             n++;
         }

@@ -8,6 +8,9 @@
  * socket, so that trying again tells it from an error of this datagram. More may arrive in between.
  */
 #define RETRIES 3
+/* EMSGSIZE is more often an error of this datagram, and each try leaves one more in the error
+ * queue. */
+#define RETRIES_SIZE 1
 
 typedef struct tx_slot {
     atl_sockaddr name;
@@ -110,7 +113,8 @@ static size_t send_some(const atl_udp *udp, struct mmsghdr *msgs, size_t n, int 
             return (size_t)sent;
         }
         *err = sent == 0 ? EAGAIN : errno;
-        if (*err != EINTR && !(attempt < RETRIES && may_be_pending(*err))) {
+        if (*err != EINTR &&
+            (attempt >= (*err == EMSGSIZE ? RETRIES_SIZE : RETRIES) || !may_be_pending(*err))) {
             return 0;
         }
     }
@@ -164,6 +168,18 @@ static int train_failed(atl_udp *udp, const atl_tx *train) {
     return err;
 }
 
+static void note_oversized(atl_udp *udp, const atl_addr *remote) {
+    for (size_t i = 0; i < udp->n_oversized; i++) {
+        if (atl_addr_equal(&udp->oversized[i], remote)) {
+            return;
+        }
+    }
+    if (udp->n_oversized < ATL_UDP_OVERSIZED) {
+        udp->oversized[udp->n_oversized++] = *remote;
+        udp->errors = 1;
+    }
+}
+
 static int is_train(const atl_tx *tx) {
     return tx->segment < tx->len;
 }
@@ -200,6 +216,9 @@ static int32_t send_batch(atl_udp *udp, const atl_tx *tx, size_t n, size_t *take
     if (err == EAGAIN || err == EWOULDBLOCK) {
         *taken = 0;
         return wait_writable(udp);
+    }
+    if (err == EMSGSIZE) {
+        note_oversized(udp, &tx[0].remote);
     }
     return err == EBADF || err == ENOTSOCK ? ATLAS_ERR_IO : ATLAS_OK;
 }
