@@ -84,7 +84,8 @@ static int32_t any_local(const atl_stun_agent *agent, atl_addr *out) {
 
     for (i = 0; i < n && i < LOCAL_ADDRS_MAX; i++) {
         if (config->local(config->user, addrs[i].family, &bound) == ATLAS_OK &&
-            (atl_addr_is_unspecified(&bound) || __builtin_memcmp(bound.ip, addrs[i].ip, sizeof(bound.ip)) == 0)) {
+            (atl_addr_is_unspecified(&bound) ||
+             __builtin_memcmp(bound.ip, addrs[i].ip, sizeof(bound.ip)) == 0)) {
             addrs[i].port = bound.port;
             *out = addrs[i];
             return ATLAS_OK;

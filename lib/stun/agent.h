@@ -1,5 +1,5 @@
-/* All STUN of a context: the client's transactions, the probes of the application, and the server, behind one entry for
- * datagrams. */
+/* All STUN of a context: the client's transactions, the probes of the application, and the server,
+ * behind one entry for datagrams. */
 #ifndef ATL_STUN_AGENT_H
 #define ATL_STUN_AGENT_H
 
@@ -14,7 +14,8 @@ typedef struct atl_stun_agent_config {
     void *user;       /* for the two calls below */
     /* Sends from the socket of remote's family (atl_endpoint_send_raw). */
     atl_stun_send send;
-    /* The bound address of a family (atl_endpoint_local); ATLAS_ERR_FAMILY when there is no such socket. */
+    /* The bound address of a family (atl_endpoint_local); ATLAS_ERR_FAMILY when there is no such
+     * socket. */
     int32_t (*local)(void *user, uint8_t family, atl_addr *out);
 } atl_stun_agent_config;
 

@@ -22,7 +22,7 @@ struct atl_stun_txn {
     atl_timer timer;
     uint64_t deadline;
     uint64_t sent_at;
-    uint32_t sent;     /* of the present request */
+    uint32_t sent; /* of the present request */
     uint8_t redirected;
     uint8_t integrity_failed; /* an answer was discarded for it */
     uint32_t integrity;
@@ -82,13 +82,14 @@ static int32_t build_request(atl_stun_txn *txn) {
     return writer.error;
 }
 
-/* Sends once and sets the timer for what comes next: the next request, the last wait's end, or the deadline. */
+/* Sends once and sets the timer for what comes next: the next request, the last wait's end, or the
+ * deadline. */
 static int32_t transmit(atl_stun_txn *txn) {
     atl_stun_client *client = txn->client;
     uint64_t now = client->loop->now;
     uint64_t next;
-    int32_t rc = client->send(client->send_user, &txn->asked_local, &txn->reply.remote, txn->request,
-                              txn->request_len);
+    int32_t rc = client->send(client->send_user, &txn->asked_local, &txn->reply.remote,
+                              txn->request, txn->request_len);
 
     if (rc != ATLAS_OK && rc != ATLAS_ERR_AGAIN) {
         return rc;
@@ -96,7 +97,8 @@ static int32_t transmit(atl_stun_txn *txn) {
     txn->sent_at = now;
     txn->sent++;
     txn->reply.transmissions++;
-    next = now + (txn->sent < ATL_STUN_RC ? ATL_STUN_RTO << (txn->sent - 1) : ATL_STUN_RTO * ATL_STUN_RM);
+    next = now +
+           (txn->sent < ATL_STUN_RC ? ATL_STUN_RTO << (txn->sent - 1) : ATL_STUN_RTO * ATL_STUN_RM);
     atl_timer_set(client->loop, &txn->timer, next < txn->deadline ? next : txn->deadline);
     return ATLAS_OK;
 }
@@ -115,7 +117,8 @@ static void on_timer(atl_timer *timer, uint64_t now) {
     }
 }
 
-/* A fresh id, the request for it, and its first transmission. The transaction is in no table before. */
+/* A fresh id, the request for it, and its first transmission. The transaction is in no table
+ * before. */
 static int32_t launch(atl_stun_txn *txn) {
     atl_stun_client *client = txn->client;
     int32_t rc = atl_random(client->env, txn->id, sizeof(txn->id));
@@ -152,8 +155,9 @@ static int32_t copy_creds(atl_stun_txn *txn, const atl_stun_creds *creds) {
     return txn->username == NULL || txn->password == NULL ? ATLAS_ERR_NOMEM : ATLAS_OK;
 }
 
-int32_t atl_stun_client_start(atl_stun_client *client, const atl_addr *local, const atl_addr *remote,
-                              uint64_t deadline, const atl_stun_creds *creds, atl_stun_done done, void *user,
+int32_t atl_stun_client_start(atl_stun_client *client, const atl_addr *local,
+                              const atl_addr *remote, uint64_t deadline,
+                              const atl_stun_creds *creds, atl_stun_done done, void *user,
                               atl_stun_txn **out) {
     atl_stun_txn *txn;
     int32_t rc;
@@ -196,7 +200,8 @@ void atl_stun_client_cancel(atl_stun_client *client, atl_stun_txn *txn) {
 
 /* ---- answers ---- */
 
-/* RFC 8489 section 9.1.4: with credentials, the answer must have an integrity of a kind that was in the request. */
+/* RFC 8489 section 9.1.4: with credentials, the answer must have an integrity of a kind that was in
+ * the request. */
 static int integrity_holds(const atl_stun_txn *txn, const atl_stun_msg *msg) {
     size_t key_len;
 
@@ -224,16 +229,16 @@ static void copy_reason(atl_stun_reply *reply, const atl_stun_msg *msg) {
     reply->stun_code = msg->error_code;
 }
 
-/* An alternate server is followed once, never to another family, and never to where no server is: a server on the
- * network has no business to send us to our own loopback. */
+/* An alternate server is followed once, never to another family, and never to where no server is: a
+ * server on the network has no business to send us to our own loopback. */
 static int may_follow(const atl_stun_txn *txn, const atl_stun_msg *msg) {
     const atl_addr *to = &msg->alternate;
     const atl_addr *from = &txn->reply.remote;
 
-    return msg->error_code == ERROR_TRY_ALTERNATE && !txn->redirected && to->family == from->family &&
-           to->port != 0 && !atl_addr_equal(to, from) && !atl_addr_is_unspecified(to) &&
-           !atl_addr_is_multicast(to) && !atl_addr_is_link_local(to) &&
-           (!atl_addr_is_loopback(to) || atl_addr_is_loopback(from));
+    return msg->error_code == ERROR_TRY_ALTERNATE && !txn->redirected &&
+           to->family == from->family && to->port != 0 && !atl_addr_equal(to, from) &&
+           !atl_addr_is_unspecified(to) && !atl_addr_is_multicast(to) &&
+           !atl_addr_is_link_local(to) && (!atl_addr_is_loopback(to) || atl_addr_is_loopback(from));
 }
 
 static void follow_alternate(atl_stun_txn *txn, const atl_addr *to) {
@@ -303,7 +308,8 @@ static void match_remote(void *user, atl_hash_node *node) {
     }
 }
 
-/* A hard error ends every transaction with that server; one that cannot have come from a request of ours ends none. */
+/* A hard error ends every transaction with that server; one that cannot have come from a request of
+ * ours ends none. */
 static int on_icmp(atl_stun_client *client, const atl_rx *rx) {
     int any = 0;
     size_t left = client->txns.count;
@@ -334,7 +340,8 @@ int atl_stun_client_on_datagram(atl_stun_client *client, const atl_rx *rx) {
     if (rx->error != 0) {
         return on_icmp(client, rx);
     }
-    if (atl_stun_parse_header(rx->data, rx->len, &header) != ATLAS_OK || header.method != ATL_STUN_BINDING ||
+    if (atl_stun_parse_header(rx->data, rx->len, &header) != ATLAS_OK ||
+        header.method != ATL_STUN_BINDING ||
         (header.cls != ATL_STUN_SUCCESS && header.cls != ATL_STUN_ERROR)) {
         return 0;
     }
@@ -354,7 +361,8 @@ int atl_stun_client_on_datagram(atl_stun_client *client, const atl_rx *rx) {
 
 /* ---- the client ---- */
 
-int32_t atl_stun_client_new(atl_loop *loop, atl_stun_send send, void *send_user, atl_stun_client **out) {
+int32_t atl_stun_client_new(atl_loop *loop, atl_stun_send send, void *send_user,
+                            atl_stun_client **out) {
     atl_stun_client *client = atl_calloc(loop->env, 1, sizeof(*client));
     int32_t rc;
 

@@ -1,7 +1,8 @@
 /* STUN transactions: one request, its retransmissions, and its one answer.
  *
- * Sends through a callback and gets datagrams from its owner; knows neither sockets nor names. An answer counts only
- * when it has the transaction's 96-bit id and comes from the address that was asked. */
+ * Sends through a callback and gets datagrams from its owner; knows neither sockets nor names. An
+ * answer counts only when it has the transaction's 96-bit id and comes from the address that was
+ * asked. */
 #ifndef ATL_STUN_CLIENT_H
 #define ATL_STUN_CLIENT_H
 
@@ -20,9 +21,10 @@
 typedef struct atl_stun_client atl_stun_client;
 typedef struct atl_stun_txn atl_stun_txn;
 
-/* Sends one datagram; lost datagrams and ATLAS_ERR_AGAIN are the same to a transaction, any other error ends it. */
-typedef int32_t (*atl_stun_send)(void *user, const atl_addr *local, const atl_addr *remote, const uint8_t *data,
-                                 size_t len);
+/* Sends one datagram; lost datagrams and ATLAS_ERR_AGAIN are the same to a transaction, any other
+ * error ends it. */
+typedef int32_t (*atl_stun_send)(void *user, const atl_addr *local, const atl_addr *remote,
+                                 const uint8_t *data, size_t len);
 
 /* Short-term credentials; the key is the password's bytes. integrity 0: none. */
 typedef struct atl_stun_creds {
@@ -43,18 +45,21 @@ typedef struct atl_stun_reply {
     char reason[128];       /* the server's own words, printable ASCII; "" without */
 } atl_stun_reply;
 
-/* Called once, from atl_stun_client_on_datagram() or a timer, never from inside start; the transaction is gone then. */
+/* Called once, from atl_stun_client_on_datagram() or a timer, never from inside start; the
+ * transaction is gone then. */
 typedef void (*atl_stun_done)(void *user, const atl_stun_reply *reply);
 
-int32_t atl_stun_client_new(atl_loop *loop, atl_stun_send send, void *send_user, atl_stun_client **out);
+int32_t atl_stun_client_new(atl_loop *loop, atl_stun_send send, void *send_user,
+                            atl_stun_client **out);
 /* Ends all transactions without callbacks. NULL is allowed. */
 void atl_stun_client_free(atl_stun_client *client);
 
-/* Sends a Binding request to `remote` (from `local`, or family 0) and follows RFC 8489's schedule until `deadline`
- * (nanoseconds, absolute). `creds` may be NULL. ATLAS_ERR_INVALID, ATLAS_ERR_LIMIT, ATLAS_ERR_NOMEM, ATLAS_ERR_RANDOM, or
- * what the send callback returned. */
-int32_t atl_stun_client_start(atl_stun_client *client, const atl_addr *local, const atl_addr *remote,
-                              uint64_t deadline, const atl_stun_creds *creds, atl_stun_done done, void *user,
+/* Sends a Binding request to `remote` (from `local`, or family 0) and follows RFC 8489's schedule
+ * until `deadline` (nanoseconds, absolute). `creds` may be NULL. ATLAS_ERR_INVALID,
+ * ATLAS_ERR_LIMIT, ATLAS_ERR_NOMEM, ATLAS_ERR_RANDOM, or what the send callback returned. */
+int32_t atl_stun_client_start(atl_stun_client *client, const atl_addr *local,
+                              const atl_addr *remote, uint64_t deadline,
+                              const atl_stun_creds *creds, atl_stun_done done, void *user,
                               atl_stun_txn **out);
 /* Ends a transaction without callback. */
 void atl_stun_client_cancel(atl_stun_client *client, atl_stun_txn *txn);

@@ -16,12 +16,13 @@
 
 /* ---- checksums ---- */
 
-/* The CRC-32 of ISO 3309 (as in Ethernet), four bits a step. `crc` is the value so far, 0 at first. */
+/* The CRC-32 of ISO 3309 (as in Ethernet), four bits a step. `crc` is the value so far, 0 at first.
+ */
 static uint32_t crc32_update(uint32_t crc, const uint8_t *data, size_t len) {
-    static const uint32_t table[16] = {
-        0x00000000, 0x1db71064, 0x3b6e20c8, 0x26d930ac, 0x76dc4190, 0x6b6b51f4,
-        0x4db26158, 0x5005713c, 0xedb88320, 0xf00f9344, 0xd6d6a3e8, 0xcb61b38c,
-        0x9b64c2b0, 0x86d3d2d4, 0xa00ae278, 0xbdbdf21c};
+    static const uint32_t table[16] = {0x00000000, 0x1db71064, 0x3b6e20c8, 0x26d930ac,
+                                       0x76dc4190, 0x6b6b51f4, 0x4db26158, 0x5005713c,
+                                       0xedb88320, 0xf00f9344, 0xd6d6a3e8, 0xcb61b38c,
+                                       0x9b64c2b0, 0x86d3d2d4, 0xa00ae278, 0xbdbdf21c};
     size_t i;
 
     crc = ~crc;
@@ -33,8 +34,8 @@ static uint32_t crc32_update(uint32_t crc, const uint8_t *data, size_t len) {
     return ~crc;
 }
 
-/* What integrity and fingerprint cover: everything before them, with a header length as if the message
- * ended with them. */
+/* What integrity and fingerprint cover: everything before them, with a header length as if the
+ * message ended with them. */
 static void covered_head(const uint8_t *data, size_t end, uint8_t out[4]) {
     size_t length = end - ATL_STUN_HEADER;
 
@@ -54,8 +55,8 @@ static uint32_t fingerprint(const uint8_t *data, size_t at) {
 }
 
 /* The HMAC of an integrity attribute at offset `at` whose value has `value_len` bytes. */
-static int32_t integrity(int hash, const uint8_t *data, size_t at, size_t value_len, const void *key,
-                         size_t key_len, uint8_t out[SHA256_LEN]) {
+static int32_t integrity(int hash, const uint8_t *data, size_t at, size_t value_len,
+                         const void *key, size_t key_len, uint8_t out[SHA256_LEN]) {
     Hmac hmac;
     uint8_t head[4];
     int failed;
@@ -108,7 +109,8 @@ static int32_t read_header(atl_reader *reader, atl_stun_header *out) {
         atl_read_bytes(reader, header.id, sizeof(header.id)) != ATLAS_OK) {
         return ATLAS_ERR_TRUNCATED;
     }
-    if ((type & 0xc000) != 0 || cookie != ATL_STUN_COOKIE || length % 4 != 0 || length != reader->left) {
+    if ((type & 0xc000) != 0 || cookie != ATL_STUN_COOKIE || length % 4 != 0 ||
+        length != reader->left) {
         return ATLAS_ERR_MALFORMED;
     }
     /* the class is interleaved with the method: MMMMM C MMM C MMMM */
@@ -125,7 +127,8 @@ int32_t atl_stun_parse_header(const uint8_t *data, size_t len, atl_stun_header *
     return read_header(&reader, out);
 }
 
-/* An address attribute; with `xor_with` (cookie and id, 16 bytes) the masked form. The first counts. */
+/* An address attribute; with `xor_with` (cookie and id, 16 bytes) the masked form. The first
+ * counts. */
 static int32_t parse_addr(atl_reader value, const uint8_t *xor_with, atl_addr *out) {
     uint8_t ip[16];
     uint8_t zero;
@@ -376,7 +379,8 @@ static void update_length(atl_writer *writer) {
     }
 }
 
-void atl_stun_begin(atl_writer *writer, uint8_t cls, uint16_t method, const uint8_t id[ATL_STUN_ID_LEN]) {
+void atl_stun_begin(atl_writer *writer, uint8_t cls, uint16_t method,
+                    const uint8_t id[ATL_STUN_ID_LEN]) {
     uint32_t type = (method & 0xf80u) << 2 | (method & 0x70u) << 1 | (method & 0xfu) |
                     (cls & 2u) << 7 | (cls & 1u) << 4;
 
@@ -412,7 +416,8 @@ void atl_stun_put_u64(atl_writer *writer, uint16_t type, uint64_t value) {
     update_length(writer);
 }
 
-static void put_addr(atl_writer *writer, uint16_t type, const atl_addr *addr, const uint8_t *xor_with) {
+static void put_addr(atl_writer *writer, uint16_t type, const atl_addr *addr,
+                     const uint8_t *xor_with) {
     size_t ip_len = addr->family == 4 ? 4 : 16;
     uint16_t port = addr->port;
     uint8_t ip[16];

@@ -1,7 +1,7 @@
 /* STUN messages (RFC 8489): a parser that copies nothing, and a builder on the bounded writer.
  *
- * Neither allocates. What is parsed points into the datagram, which must outlive it. Checks that need
- * a key (MESSAGE-INTEGRITY) are separate calls; FINGERPRINT is checked by the parser. */
+ * Neither allocates. What is parsed points into the datagram, which must outlive it. Checks that
+ * need a key (MESSAGE-INTEGRITY) are separate calls; FINGERPRINT is checked by the parser. */
 #ifndef ATL_STUN_MESSAGE_H
 #define ATL_STUN_MESSAGE_H
 
@@ -88,21 +88,23 @@ typedef struct atl_stun_msg {
     size_t unknown_count;                   /* of those; further ones are not counted */
 } atl_stun_msg;
 
-/* The header alone: ATLAS_ERR_TRUNCATED; ATLAS_ERR_MALFORMED when the first bits, the magic cookie or the
- * length (which must say exactly what arrived) is wrong. */
+/* The header alone: ATLAS_ERR_TRUNCATED; ATLAS_ERR_MALFORMED when the first bits, the magic cookie
+ * or the length (which must say exactly what arrived) is wrong. */
 int32_t atl_stun_parse_header(const uint8_t *data, size_t len, atl_stun_header *out);
 /* The whole message. Of attributes that occur twice the first counts; those behind an integrity
  * attribute are ignored (but MESSAGE-INTEGRITY-SHA256 and FINGERPRINT). ATLAS_ERR_TRUNCATED,
  * ATLAS_ERR_MALFORMED; ATLAS_ERR_SIGNATURE when the FINGERPRINT is wrong. */
 int32_t atl_stun_parse(const uint8_t *data, size_t len, atl_stun_msg *out);
 
-/* Check the integrity attributes in constant time. ATLAS_ERR_STUN_INTEGRITY when absent or wrong. */
+/* Check the integrity attributes in constant time. ATLAS_ERR_STUN_INTEGRITY when absent or wrong.
+ */
 int32_t atl_stun_check_sha1(const atl_stun_msg *msg, const void *key, size_t key_len);
 int32_t atl_stun_check_sha256(const atl_stun_msg *msg, const void *key, size_t key_len);
 
-/* Building: begin, put attributes, integrity, fingerprint, in this order. The message in the writer is
- * complete after every call; writer->error tells whether all of it fitted. */
-void atl_stun_begin(atl_writer *writer, uint8_t cls, uint16_t method, const uint8_t id[ATL_STUN_ID_LEN]);
+/* Building: begin, put attributes, integrity, fingerprint, in this order. The message in the writer
+ * is complete after every call; writer->error tells whether all of it fitted. */
+void atl_stun_begin(atl_writer *writer, uint8_t cls, uint16_t method,
+                    const uint8_t id[ATL_STUN_ID_LEN]);
 void atl_stun_put(atl_writer *writer, uint16_t type, const void *value, size_t len);
 void atl_stun_put_u32(atl_writer *writer, uint16_t type, uint32_t value);
 void atl_stun_put_u64(atl_writer *writer, uint16_t type, uint64_t value);

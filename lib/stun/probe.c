@@ -10,7 +10,8 @@
 
 struct server;
 
-/* One server over one family: a transaction with each of its addresses in turn until one is alive. */
+/* One server over one family: a transaction with each of its addresses in turn until one is alive.
+ */
 typedef struct query {
     struct server *server;
     atl_stun_txn *txn; /* NULL when none runs */
@@ -42,7 +43,7 @@ struct atlas_stun {
     atl_task final;
     size_t outstanding; /* look-ups, transactions, results not delivered */
     int32_t last_error;
-    uint8_t answered;  /* at least one server gave an address */
+    uint8_t answered; /* at least one server gave an address */
     uint8_t cancelled;
     uint8_t ended; /* the final event is being delivered */
     size_t n;
@@ -59,11 +60,13 @@ static void write_text(const atl_stun_reply *reply, char out[TEXT_MAX]) {
         snprintf(out, TEXT_MAX, "the server answered in %.1f ms", (double)reply->rtt / 1e6);
         break;
     case ATLAS_ERR_STUN_RESPONSE:
-        snprintf(out, TEXT_MAX, "the server answered with error %d %s", (int)reply->stun_code, reply->reason);
+        snprintf(out, TEXT_MAX, "the server answered with error %d %s", (int)reply->stun_code,
+                 reply->reason);
         break;
     case ATLAS_ERR_STUN_INTEGRITY:
         if (reply->stun_code != 0) {
-            snprintf(out, TEXT_MAX, "every answer lacked a valid integrity and was discarded; the last said %d %s",
+            snprintf(out, TEXT_MAX,
+                     "every answer lacked a valid integrity and was discarded; the last said %d %s",
                      (int)reply->stun_code, reply->reason);
         } else {
             snprintf(out, TEXT_MAX, "every answer lacked a valid integrity and was discarded");
@@ -85,11 +88,13 @@ static void addr_text_or_empty(const atl_addr *addr, char out[ATLAS_ADDR_MAX]) {
     }
 }
 
-static void local_text(const atlas_stun *probe, const atl_stun_reply *reply, char out[ATLAS_ADDR_MAX]) {
+static void local_text(const atlas_stun *probe, const atl_stun_reply *reply,
+                       char out[ATLAS_ADDR_MAX]) {
     atl_addr local = reply->local;
 
     if ((local.family == 0 || atl_addr_is_unspecified(&local)) &&
-        (reply->remote.family == 0 || atl_stun_local_for(probe->agent, &reply->remote, &local) != ATLAS_OK) &&
+        (reply->remote.family == 0 ||
+         atl_stun_local_for(probe->agent, &reply->remote, &local) != ATLAS_OK) &&
         atl_stun_local_for(probe->agent, NULL, &local) != ATLAS_OK) {
         memset(&local, 0, sizeof(local));
     }
@@ -136,7 +141,9 @@ static void deliver(atl_task *task) {
 
 static void deliver_final(atl_task *task) {
     atlas_stun *probe = task->user;
-    int32_t status = probe->cancelled ? ATLAS_ERR_CANCELLED : probe->answered ? ATLAS_OK : probe->last_error;
+    int32_t status = probe->cancelled  ? ATLAS_ERR_CANCELLED
+                     : probe->answered ? ATLAS_OK
+                                       : probe->last_error;
 
     probe->ended = 1;
     probe->cb(probe->user, probe, NULL, status);
@@ -176,8 +183,8 @@ static void ask_next(query *q) {
     while (q->addr_next < q->addr_count) {
         const atl_addr *remote = &q->addrs[q->addr_next++];
 
-        rc = atl_stun_client_start(probe->agent->client, NULL, remote, probe->deadline, &probe->creds,
-                                   on_reply, q, &q->txn);
+        rc = atl_stun_client_start(probe->agent->client, NULL, remote, probe->deadline,
+                                   &probe->creds, on_reply, q, &q->txn);
         if (rc == ATLAS_OK) {
             return;
         }
@@ -199,8 +206,8 @@ static void on_reply(void *user, const atl_stun_reply *reply) {
     post_result(q);
 }
 
-/* Asks over every family that has a socket and a route. A family without one is only reported when the other is no
- * better. The server's share of `outstanding` passes to its queries. */
+/* Asks over every family that has a socket and a route. A family without one is only reported when
+ * the other is no better. The server's share of `outstanding` passes to its queries. */
 static void ask_families(server *s) {
     atlas_stun *probe = s->probe;
     query *failed = NULL;
@@ -230,15 +237,17 @@ static void ask_families(server *s) {
         ask_next(q);
     }
     if (started == 0) {
-        post_failure(failed != NULL ? failed : &s->queries[0], failure, failed != NULL ? &failed->addrs[0] : NULL);
+        post_failure(failed != NULL ? failed : &s->queries[0], failure,
+                     failed != NULL ? &failed->addrs[0] : NULL);
     }
 }
 
 static void add_address(server *s, const atl_addr *addr) {
     query *q = &s->queries[addr->family == 6 ? 1 : 0];
 
-    if ((addr->family == 4 || addr->family == 6) && (s->target.family == 0 || s->target.family == addr->family) &&
-        addr->port != 0 && q->addr_count < ATL_COUNT(q->addrs)) {
+    if ((addr->family == 4 || addr->family == 6) &&
+        (s->target.family == 0 || s->target.family == addr->family) && addr->port != 0 &&
+        q->addr_count < ATL_COUNT(q->addrs)) {
         q->addrs[q->addr_count++] = *addr;
     }
 }
@@ -272,7 +281,8 @@ static void start_lookup(server *s) {
         }
         s->looking_up_srv = 0;
     }
-    rc = io->resolve(io->impl, s->target.host, s->target.port, s->target.family, on_resolved, s, &s->resolve);
+    rc = io->resolve(io->impl, s->target.host, s->target.port, s->target.family, on_resolved, s,
+                     &s->resolve);
     if (rc != ATLAS_OK) {
         s->resolve = NULL;
         post_failure(&s->queries[0], rc, NULL);
@@ -361,8 +371,8 @@ atlas_stun *atl_stun_probe_of(atl_list *node) {
     return ATL_CONTAINER(node, atlas_stun, node);
 }
 
-atl_stun_agent *atl_stun_probe_agent(atlas_stun *probe) {
-    return probe->agent;
+void *atl_stun_probe_owner(const atlas_stun *probe) {
+    return probe->agent->config.user;
 }
 
 static int32_t init_servers(atlas_stun *probe, const char *const *texts, size_t n) {
@@ -371,7 +381,8 @@ static int32_t init_servers(atlas_stun *probe, const char *const *texts, size_t 
 
     for (i = 0; i < n; i++) {
         server *s = &probe->servers[i];
-        int32_t rc = texts[i] == NULL ? ATLAS_ERR_INVALID : atl_stun_target_parse(texts[i], &s->target);
+        int32_t rc =
+            texts[i] == NULL ? ATLAS_ERR_INVALID : atl_stun_target_parse(texts[i], &s->target);
 
         if (rc != ATLAS_OK) {
             return rc;
@@ -406,7 +417,8 @@ static int32_t init_creds(atlas_stun *probe, const atl_stun_creds *creds) {
     probe->creds.integrity = creds->integrity;
     probe->creds.username = atl_strdup(env, creds->username);
     probe->creds.password = atl_strdup(env, creds->password);
-    return probe->creds.username == NULL || probe->creds.password == NULL ? ATLAS_ERR_NOMEM : ATLAS_OK;
+    return probe->creds.username == NULL || probe->creds.password == NULL ? ATLAS_ERR_NOMEM
+                                                                          : ATLAS_OK;
 }
 
 static void start_servers(atlas_stun *probe) {
@@ -425,8 +437,9 @@ static void start_servers(atlas_stun *probe) {
     }
 }
 
-int32_t atl_stun_probe_start(atl_stun_agent *agent, const char *const *servers, size_t n, uint64_t timeout,
-                             const atl_stun_creds *creds, atlas_stun_cb cb, void *user, atlas_stun **out) {
+int32_t atl_stun_probe_start(atl_stun_agent *agent, const char *const *servers, size_t n,
+                             uint64_t timeout, const atl_stun_creds *creds, atlas_stun_cb cb,
+                             void *user, atlas_stun **out) {
     atl_loop *loop = agent->config.loop;
     atlas_stun *probe;
     int32_t rc;

@@ -22,8 +22,9 @@ struct atl_stun_server {
 
 /* What is decided about one request. */
 typedef struct answer {
-    uint16_t error;     /* 0: success */
-    uint32_t integrity; /* ATLAS_STUN_SHA1 or ATLAS_STUN_SHA256 when the request was authenticated */
+    uint16_t error; /* 0: success */
+    uint32_t
+        integrity; /* ATLAS_STUN_SHA1 or ATLAS_STUN_SHA256 when the request was authenticated */
     const char *reason;
     const atl_stun_msg *msg; /* NULL when the attributes do not parse */
 } answer;
@@ -68,8 +69,9 @@ static void authenticate(const atl_stun_server *server, const atl_stun_msg *msg,
 
 /* ---- answers ---- */
 
-static void write_answer(const atl_stun_server *server, const answer *a, const atl_stun_header *header,
-                         const atl_addr *remote, int with_reason, atl_writer *writer) {
+static void write_answer(const atl_stun_server *server, const answer *a,
+                         const atl_stun_header *header, const atl_addr *remote, int with_reason,
+                         atl_writer *writer) {
     if (a->error == 0) {
         atl_stun_begin(writer, ATL_STUN_SUCCESS, header->method, header->id);
         atl_stun_put_xor_addr(writer, ATL_STUN_A_XOR_MAPPED_ADDRESS, remote);
@@ -178,7 +180,8 @@ void atl_stun_server_on_datagram(atl_stun_server *server, const atl_rx *rx) {
         server->stats.ignored++;
         return;
     }
-    if (rx->remote.port == 0 || atl_addr_is_unspecified(&rx->remote) || atl_addr_is_multicast(&rx->remote)) {
+    if (rx->remote.port == 0 || atl_addr_is_unspecified(&rx->remote) ||
+        atl_addr_is_multicast(&rx->remote)) {
         server->stats.dropped_source++;
         return;
     }
@@ -225,7 +228,8 @@ int32_t atl_stun_server_set_creds(atl_stun_server *server, const atl_stun_creds 
     return ATLAS_OK;
 }
 
-int32_t atl_stun_server_new(atl_loop *loop, atl_stun_send send, void *send_user, atl_stun_server **out) {
+int32_t atl_stun_server_new(atl_loop *loop, atl_stun_send send, void *send_user,
+                            atl_stun_server **out) {
     atl_stun_server *server = atl_calloc(loop->env, 1, sizeof(*server));
     int32_t rc;
 

@@ -3,7 +3,8 @@
 #include <string.h>
 
 static int host_char(char c) {
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' || c == '_';
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' ||
+           c == '_';
 }
 
 /* Letters, digits, '-', '_' in labels of 1 to 63, at most 253 in all; a final dot is allowed. */

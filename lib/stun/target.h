@@ -14,8 +14,8 @@ typedef struct atl_stun_target {
     char host[ATL_HOST_MAX];
 } atl_stun_target;
 
-/* "HOST:PORT", "HOST", "[IPv6]:PORT", "IP", or a multiaddr with a UDP port (a relay's too: it answers STUN on the same
- * port). ATLAS_ERR_ADDRESS. */
+/* "HOST:PORT", "HOST", "[IPv6]:PORT", "IP", or a multiaddr with a UDP port (a relay's too: it
+ * answers STUN on the same port). ATLAS_ERR_ADDRESS. */
 int32_t atl_stun_target_parse(const char *text, atl_stun_target *out);
 
 #endif
