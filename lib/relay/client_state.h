@@ -1,0 +1,122 @@
+/* What the modules of the relay client share: the client, its requests and its circuits. */
+#ifndef ATL_RELAY_CLIENT_STATE_H
+#define ATL_RELAY_CLIENT_STATE_H
+
+#include "http3/session.h"
+#include "relay/client.h"
+#include "relay/messages.h"
+
+#define ATL_RELAY_TEXT_MAX 200
+
+/* How far the control connection is. */
+#define ATL_LINK_DOWN 0
+#define ATL_LINK_RESOLVING 1
+#define ATL_LINK_DIALLING 2
+#define ATL_LINK_OPENING 3 /* HTTP/3 is up, the control stream was asked for */
+#define ATL_LINK_UP 4
+#define ATL_LINK_CLOSING 5 /* waiting for its end */
+
+struct atl_relay_client {
+    atl_env *env;
+    atl_loop *loop;
+    atl_relay_client_config config;
+    const atl_relay_client_ops *ops;
+    void *user;
+    uint8_t want_connect;
+    uint8_t want_announce;
+
+    /* the control connection: relay/link.c */
+    uint8_t link;
+    uint8_t n_addrs;
+    uint8_t next_addr;
+    atl_resolve *resolve;
+    atl_addr addrs[ATL_RESOLVE_MAX];
+    atl_h3 *h3;
+    atl_h3_stream *control;
+    atl_capsule_parser parser;
+    uint64_t dialled_at;
+    uint64_t up_at; /* 0: it has not been up */
+    int32_t fail_code; /* why it is closing */
+    char fail_text[ATL_RELAY_TEXT_MAX];
+
+    /* presence and redialling: relay/client.c */
+    uint32_t attempts; /* failures in a row */
+    uint64_t retry_at; /* ATLAS_NO_DEADLINE: none planned */
+    atl_timer retry;
+    atl_timer announce;
+    atl_timer linger;
+    uint8_t announced;
+    uint8_t announcing; /* at least one announcement is on its way on this connection */
+    uint8_t yield;      /* do not replace the other connection of this node */
+    uint8_t drains;
+    uint64_t announce_from; /* not before this: replaced, or refused */
+    uint64_t heard;         /* the last answer to an announcement */
+    uint64_t told_interval; /* between announcements, as the relay wants it; nanoseconds */
+    uint64_t expiry;        /* nanoseconds */
+    uint64_t bandwidth;
+
+    /* what on_state tells */
+    uint32_t state;
+    int32_t code;
+    atl_task notify;
+    char addr_text[ATLAS_MULTIADDR_MAX];
+    char relay_text[ATLAS_PEER_ID_MAX];
+    char observed[ATLAS_ADDR_MAX];
+    char text[ATL_RELAY_TEXT_MAX];
+
+    /* relay/circuits.c */
+    uint64_t next_request;
+    size_t n_circuits;
+    atl_list requests; /* going on */
+    atl_list done;     /* whose upcall is due */
+    atl_list circuits;
+};
+
+/* A circuit of this node. */
+typedef struct atl_relay_circuit {
+    atl_circuit base;
+    atl_list node;
+    atl_relay_client *client;
+    atl_relay_request *request; /* whose upcall has not come yet, or NULL */
+    uint64_t number;            /* the relay's, once `numbered` */
+    uint8_t numbered;
+    atl_timer idle;
+} atl_relay_circuit;
+
+/* ---- relay/link.c ---- */
+
+/* Starts to connect; harmless unless the link is down. */
+void atl_relay_link_start(atl_relay_client *client);
+/* Ends the link; the client hears atl_relay_client_down() then or, when there is a connection to close, a little later. */
+void atl_relay_link_fail(atl_relay_client *client, int32_t code, const char *text);
+/* At once and without upcalls. */
+void atl_relay_link_free(atl_relay_client *client);
+/* Queues a whole capsule on the control stream. */
+int32_t atl_relay_link_send(atl_relay_client *client, const uint8_t *capsule, size_t len);
+
+/* ---- relay/client.c, called by the link ---- */
+
+void atl_relay_client_up(atl_relay_client *client);
+void atl_relay_client_down(atl_relay_client *client, int32_t code, const char *text);
+int32_t atl_relay_client_capsule(atl_relay_client *client, uint64_t type, const uint8_t *value, size_t len);
+void atl_relay_client_set(atl_relay_client *client, uint32_t state, int32_t code, const char *text);
+/* Something has ended: without a purpose the connection ends too, after a while. */
+void atl_relay_client_unused(atl_relay_client *client);
+
+/* ---- relay/circuits.c ---- */
+
+void atl_relay_circuits_init(atl_relay_client *client);
+/* The control stream is open: sends what waits for it. */
+void atl_relay_circuits_up(atl_relay_client *client);
+/* Ends everything; upcalls of requests follow. */
+void atl_relay_circuits_down(atl_relay_client *client, int32_t code, const char *text);
+/* Likewise, without upcalls. */
+void atl_relay_circuits_free(atl_relay_client *client);
+/* A request or a circuit needs the connection. */
+int atl_relay_circuits_any(const atl_relay_client *client);
+void atl_relay_circuits_ready(atl_relay_client *client, const atl_relay_ready *msg);
+void atl_relay_circuits_error(atl_relay_client *client, const atl_relay_error *msg);
+int32_t atl_relay_circuits_incoming(atl_relay_client *client, const atl_relay_incoming *msg);
+void atl_relay_circuits_closed(atl_relay_client *client, const atl_relay_close *msg);
+
+#endif
