@@ -356,15 +356,3 @@ int32_t atl_certificate_verify(const uint8_t *der, size_t len, int64_t now, atl_
     }
     return verify_host(&cert, peer, why);
 }
-
-int atl_certificate_unknown_extension(const uint16_t *oid, uint32_t oid_len, int critical,
-                                      const unsigned char *der, uint32_t len) {
-    static const uint16_t libp2p[] = {1, 3, 6, 1, 4, 1, 53594, 1, 1};
-
-    (void)der;
-    (void)len;
-    if (!critical || (oid_len == ATL_COUNT(libp2p) && memcmp(oid, libp2p, sizeof(libp2p)) == 0)) {
-        return 0;
-    }
-    return -1;
-}

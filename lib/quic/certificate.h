@@ -40,9 +40,4 @@ void atl_certificate_pkcs8(const uint8_t seed[32], uint8_t out[ATL_CERTIFICATE_P
 int32_t atl_certificate_verify(const uint8_t *der, size_t len, int64_t now, atl_peer_id *peer,
                                const char **why);
 
-/* wolfSSL's callback for extensions that it does not know: 0 for libp2p's, negative for another
- * critical one. */
-int atl_certificate_unknown_extension(const uint16_t *oid, uint32_t oid_len, int critical,
-                                      const unsigned char *der, uint32_t len);
-
 #endif

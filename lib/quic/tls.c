@@ -20,8 +20,6 @@ static int configure(WOLFSSL_CTX *ctx, const uint8_t *cert, size_t cert_len, con
 
     wolfSSL_CTX_set_session_cache_mode(ctx, WOLFSSL_SESS_CACHE_OFF);
     wolfSSL_CTX_set_verify(ctx, WOLFSSL_VERIFY_PEER, atl_tls_verify);
-    wolfSSL_CertManagerSetUnknownExtCallback(wolfSSL_CTX_GetCertManager(ctx),
-                                             atl_certificate_unknown_extension);
     return wolfSSL_CTX_set_quic_method(ctx, atl_tls_quic_method()) == WOLFSSL_SUCCESS &&
            wolfSSL_CTX_set_cipher_list(ctx, atl_cipher_aes_fast() ? AES_FIRST : CHACHA_FIRST) ==
                WOLFSSL_SUCCESS &&
