@@ -2,33 +2,6 @@
 
 #include <string.h>
 
-static int host_char(char c) {
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' ||
-           c == '_';
-}
-
-/* Letters, digits, '-', '_' in labels of 1 to 63, at most 253 in all; a final dot is allowed. */
-static int host_valid(const char *host) {
-    size_t len = strlen(host);
-    size_t label = 0;
-    size_t i;
-
-    if (len == 0 || len > 253) {
-        return 0;
-    }
-    for (i = 0; i < len; i++) {
-        if (host[i] == '.') {
-            if (label == 0) {
-                return 0;
-            }
-            label = 0;
-        } else if (!host_char(host[i]) || ++label > 63) {
-            return 0;
-        }
-    }
-    return 1;
-}
-
 static int32_t parse_multiaddr(const char *text, atl_stun_target *out) {
     atl_maddr maddr;
 
@@ -54,7 +27,7 @@ static int32_t parse_multiaddr(const char *text, atl_stun_target *out) {
         return ATLAS_ERR_ADDRESS;
     }
     memcpy(out->host, maddr.host, sizeof(out->host));
-    return host_valid(out->host) ? ATLAS_OK : ATLAS_ERR_ADDRESS;
+    return ATLAS_OK;
 }
 
 static int32_t parse_host_port(const char *text, atl_stun_target *out) {
@@ -75,16 +48,10 @@ static int32_t parse_host_port(const char *text, atl_stun_target *out) {
     }
     if (atl_addr_parse_ip(out->host, strlen(out->host), out->port, &out->addr) == ATLAS_OK) {
         out->family = out->addr.family;
-        return out->port != 0 ? ATLAS_OK : ATLAS_ERR_ADDRESS;
-    }
-    if (!host_valid(out->host)) {
-        return ATLAS_ERR_ADDRESS;
+        return ATLAS_OK;
     }
     if (out->port == 0) {
         /* nothing but a name: its SRV record says where, else the default port */
-        if (strchr(text, ':') != NULL) {
-            return ATLAS_ERR_ADDRESS;
-        }
         out->srv = 1;
         out->port = ATL_STUN_PORT;
     }
