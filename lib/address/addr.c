@@ -102,7 +102,8 @@ int32_t atl_port_parse(const char *text, size_t len, uint16_t *out) {
     return ATLAS_OK;
 }
 
-/* Written out because C libraries differ in what they take for an IPv4 address ("010.1", "1.2.3.4 "). */
+/* Written out because C libraries differ in what they take for an IPv4 address ("010.1", "1.2.3.4
+ * "). */
 static int32_t parse_ip4(const char *text, size_t len, uint8_t out[4]) {
     const char *end = text + len;
     uint8_t ip[4];
@@ -135,8 +136,9 @@ static int32_t parse_ip6(const char *text, size_t len, uint16_t port, atl_addr *
         return ATLAS_ERR_ADDRESS;
     }
     /* interface names would have to be asked for at the operating system: only numbers */
-    if (percent != NULL && (parse_number(percent + 1, len - ip_len - 1, UINT32_MAX, &scope) != ATLAS_OK ||
-                            scope == 0)) {
+    if (percent != NULL &&
+        (parse_number(percent + 1, len - ip_len - 1, UINT32_MAX, &scope) != ATLAS_OK ||
+         scope == 0)) {
         return ATLAS_ERR_ADDRESS;
     }
     memcpy(copy, text, ip_len);
@@ -193,8 +195,8 @@ int atl_dns_name_valid(const char *text, size_t len) {
     }
     for (i = 0; i < len; i++) {
         char c = text[i];
-        int alnum = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
-                    c == '_';
+        int alnum =
+            (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_';
 
         if (c == '.') {
             if (label == 0 || text[i - 1] == '-') {

@@ -4,7 +4,8 @@
 
 #include <atlas/address.h>
 
-/* More than any address in use has; bounds the work and the text of an address made of empty components. */
+/* More than any address in use has; bounds the work and the text of an address made of empty
+ * components. */
 #define COMPONENTS_MAX 16
 
 #define SIZE_VARIABLE (-1)
@@ -180,7 +181,8 @@ static int32_t check_value(const protocol *proto, const atl_reader *value) {
     if (proto->code == ATL_MA_P2P) {
         return atl_peer_id_decode(value->data, value->left, &id);
     }
-    return atl_dns_name_valid((const char *)value->data, value->left) ? ATLAS_OK : ATLAS_ERR_ADDRESS;
+    return atl_dns_name_valid((const char *)value->data, value->left) ? ATLAS_OK
+                                                                      : ATLAS_ERR_ADDRESS;
 }
 
 int32_t atl_multiaddr_next(atl_reader *reader, atl_component *out) {

@@ -1,5 +1,5 @@
-/* Multiaddrs (libp2p), text and binary, of the protocols libatlas knows: ip4, ip6, dns, dns4, dns6, dnsaddr, tcp,
- * udp, quic-v1, tls, ws, http, p2p, p2p-circuit. */
+/* Multiaddrs (libp2p), text and binary, of the protocols libatlas knows: ip4, ip6, dns, dns4, dns6,
+ * dnsaddr, tcp, udp, quic-v1, tls, ws, http, p2p, p2p-circuit. */
 #ifndef ATL_ADDRESS_MULTIADDR_H
 #define ATL_ADDRESS_MULTIADDR_H
 
@@ -13,8 +13,8 @@
 
 /* Host kinds. */
 #define ATL_HOST_NONE 0
-#define ATL_HOST_IP 1   /* addr.ip */
-#define ATL_HOST_DNS 2  /* either family */
+#define ATL_HOST_IP 1  /* addr.ip */
+#define ATL_HOST_DNS 2 /* either family */
 #define ATL_HOST_DNS4 3
 #define ATL_HOST_DNS6 4
 
@@ -36,25 +36,28 @@ typedef struct atl_maddr {
  *   [that transport] /p2p/RELAY/p2p-circuit [/p2p/PEER]
  *   /p2p/PEER
  *   HOST/udp/PORT alone (quic 0).
- * ATLAS_ERR_ADDRESS, ATLAS_ERR_PEER_ID; ATLAS_ERR_UNSUPPORTED for a well-formed multiaddr that cannot be dialled (tcp, ws,
- * dnsaddr, nested circuits, port 0, unspecified and multicast addresses, ...). */
+ * ATLAS_ERR_ADDRESS, ATLAS_ERR_PEER_ID; ATLAS_ERR_UNSUPPORTED for a well-formed multiaddr that
+ * cannot be dialled (tcp, ws, dnsaddr, nested circuits, port 0, unspecified and multicast
+ * addresses, ...). */
 int32_t atl_maddr_parse(const char *text, atl_maddr *out);
 /* The same from the binary form. */
 int32_t atl_maddr_from_bytes(const uint8_t *data, size_t len, atl_maddr *out);
-/* The canonical text, "/p2p/PEER" for a bare peer id. ATLAS_MULTIADDR_MAX bytes always suffice. ATLAS_ERR_BUFFER. */
+/* The canonical text, "/p2p/PEER" for a bare peer id. ATLAS_MULTIADDR_MAX bytes always suffice.
+ * ATLAS_ERR_BUFFER. */
 int32_t atl_maddr_text(const atl_maddr *maddr, char *buf, size_t cap);
 /* Only the transport, without relay and peer; "" when there is none. ATLAS_ERR_BUFFER. */
 int32_t atl_maddr_transport_text(const atl_maddr *maddr, char *buf, size_t cap);
 
-/* Any multiaddr of the known protocols, text to canonical binary and back. ATLAS_ERR_ADDRESS, ATLAS_ERR_PEER_ID,
- * ATLAS_ERR_BUFFER (ATL_MULTIADDR_BYTES and ATLAS_MULTIADDR_MAX bytes always suffice). */
+/* Any multiaddr of the known protocols, text to canonical binary and back. ATLAS_ERR_ADDRESS,
+ * ATLAS_ERR_PEER_ID, ATLAS_ERR_BUFFER (ATL_MULTIADDR_BYTES and ATLAS_MULTIADDR_MAX bytes always
+ * suffice). */
 int32_t atl_multiaddr_encode(const char *text, uint8_t *buf, size_t cap, size_t *len);
 int32_t atl_multiaddr_decode(const uint8_t *data, size_t len, char *buf, size_t cap);
 
 /* One component, for what has to look inside. */
 typedef struct atl_component {
-    uint32_t code;     /* ATL_MA_* */
-    atl_reader value;  /* binary, without its length */
+    uint32_t code;    /* ATL_MA_* */
+    atl_reader value; /* binary, without its length */
 } atl_component;
 
 #define ATL_MA_IP4 4u
@@ -72,7 +75,8 @@ typedef struct atl_component {
 #define ATL_MA_WS 477u
 #define ATL_MA_HTTP 480u
 
-/* Reads and checks the next component of a binary multiaddr. ATLAS_ERR_ADDRESS, ATLAS_ERR_PEER_ID. */
+/* Reads and checks the next component of a binary multiaddr. ATLAS_ERR_ADDRESS, ATLAS_ERR_PEER_ID.
+ */
 int32_t atl_multiaddr_next(atl_reader *reader, atl_component *out);
 
 #endif

@@ -1,4 +1,5 @@
-/* Dial targets: what libatlas can dial, out of a multiaddr. The multiaddr itself is read in multiaddr.c. */
+/* Dial targets: what libatlas can dial, out of a multiaddr. The multiaddr itself is read in
+ * multiaddr.c. */
 #include "address/multiaddr.h"
 
 #include <stdio.h>

@@ -78,7 +78,8 @@ struct atl_source_limit {
     slot slots[];
 };
 
-int32_t atl_source_limit_new(atl_env *env, size_t slots, uint64_t rate, uint64_t burst, atl_source_limit **out) {
+int32_t atl_source_limit_new(atl_env *env, size_t slots, uint64_t rate, uint64_t burst,
+                             atl_source_limit **out) {
     atl_source_limit *limit;
     size_t n = WAYS;
 

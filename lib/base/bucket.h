@@ -18,12 +18,13 @@ int atl_bucket_take(atl_bucket *bucket, uint64_t now, uint64_t n);
 /* Nanoseconds from now until `n` tokens (n <= burst) are there; 0 when they are. */
 uint64_t atl_bucket_wait(atl_bucket *bucket, uint64_t now, uint64_t n);
 
-/* Per-source limit in fixed memory: sources share a slot only when their keyed hashes collide. A set of 4 slots
- * is searched; the least recently used one gives way. */
+/* Per-source limit in fixed memory: sources share a slot only when their keyed hashes collide. A
+ * set of 4 slots is searched; the least recently used one gives way. */
 typedef struct atl_source_limit atl_source_limit;
 
 /* `slots` is rounded up to a power of two, at least 4. */
-int32_t atl_source_limit_new(atl_env *env, size_t slots, uint64_t rate, uint64_t burst, atl_source_limit **out);
+int32_t atl_source_limit_new(atl_env *env, size_t slots, uint64_t rate, uint64_t burst,
+                             atl_source_limit **out);
 void atl_source_limit_free(atl_source_limit *limit); /* NULL is allowed */
 /* 1 when this source may do one more thing now. `key` is at most 16 bytes. */
 int atl_source_limit_take(atl_source_limit *limit, const void *key, size_t len, uint64_t now);

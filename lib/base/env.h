@@ -1,13 +1,13 @@
-/* The services that a context supplies to every module: memory, time, random bytes, log. Nothing below
- * the io room touches the operating system; the defaults of the hooks live there. */
+/* The services that a context supplies to every module: memory, time, random bytes, log. Nothing
+ * below the io room touches the operating system; the defaults of the hooks live there. */
 #ifndef ATL_BASE_ENV_H
 #define ATL_BASE_ENV_H
 
 #include <atlas/context.h>
 
 typedef struct atl_env {
-    atlas_hooks hooks;  /* complete: no pointer but interest, timer and log is NULL */
-    uint64_t last_now;  /* the clock never steps back behind this */
+    atlas_hooks hooks; /* complete: no pointer but interest, timer and log is NULL */
+    uint64_t last_now; /* the clock never steps back behind this */
 } atl_env;
 
 /* `hooks` must be complete (see atl_os_default_hooks). */
@@ -27,7 +27,8 @@ uint64_t atl_env_now(atl_env *env);
 int64_t atl_env_wall_ms(atl_env *env);
 
 /* One line to the log hook; formatting is skipped when there is none. */
-void atl_log(atl_env *env, int32_t level, const char *format, ...) __attribute__((format(printf, 3, 4)));
+void atl_log(atl_env *env, int32_t level, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
 
 #define ATL_MS UINT64_C(1000000)
 #define ATL_SECOND UINT64_C(1000000000)

@@ -107,7 +107,8 @@ const char *atlas_error_text(int32_t code) {
 }
 
 const char *atlas_error_category(int32_t code) {
-    static const char *const CATEGORIES[] = {"general", "format", "network", "stun", "quic", "relay", "peer"};
+    static const char *const CATEGORIES[] = {"general", "format", "network", "stun",
+                                             "quic",    "relay",  "peer"};
 
     if (code == 0) {
         return "ok";

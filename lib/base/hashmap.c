@@ -68,7 +68,8 @@ atl_hash_node *atl_hashmap_get(const atl_hashmap *map, const void *key, size_t k
     }
     hash = hash_key(map, key, key_len);
     for (node = map->buckets[(size_t)hash & map->mask]; node != NULL; node = node->next) {
-        if (node->hash == hash && node->key_len == key_len && memcmp(node->key, key, key_len) == 0) {
+        if (node->hash == hash && node->key_len == key_len &&
+            memcmp(node->key, key, key_len) == 0) {
             return node;
         }
     }

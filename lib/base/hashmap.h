@@ -1,5 +1,5 @@
-/* An intrusive hash table with byte-string keys (peer ids, addresses) that strangers choose: SipHash with a
- * key of the context. */
+/* An intrusive hash table with byte-string keys (peer ids, addresses) that strangers choose:
+ * SipHash with a key of the context. */
 #ifndef ATL_BASE_HASHMAP_H
 #define ATL_BASE_HASHMAP_H
 

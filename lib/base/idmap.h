@@ -1,5 +1,6 @@
-/* A hash table from 64-bit ids to pointers: connection ids and circuit ids. Ids are chosen by us at random,
- * but others look them up, so the hash is keyed. Open addressing; lookups do not allocate. */
+/* A hash table from 64-bit ids to pointers: connection ids and circuit ids. Ids are chosen by us at
+ * random, but others look them up, so the hash is keyed. Open addressing; lookups do not allocate.
+ */
 #ifndef ATL_BASE_IDMAP_H
 #define ATL_BASE_IDMAP_H
 
@@ -15,7 +16,7 @@ typedef struct atl_idmap {
     atl_env *env;
     uint64_t key;
     atl_idmap_slot *slots;
-    size_t mask;  /* slots - 1, a power of two minus one; 0 when there are none */
+    size_t mask; /* slots - 1, a power of two minus one; 0 when there are none */
     size_t count;
 } atl_idmap;
 

@@ -117,8 +117,8 @@ void atl_timer_clear(atl_loop *loop, atl_timer *timer) {
     atl_timer_set(loop, timer, ATLAS_NO_DEADLINE);
 }
 
-/* Moves what is due, at most `budget` of it and in order, out of the heap into children of `due`, where a callback
- * may still clear or move it like any other timer. */
+/* Moves what is due, at most `budget` of it and in order, out of the heap into children of `due`,
+ * where a callback may still clear or move it like any other timer. */
 static void take_due(atl_loop *loop, size_t budget, atl_timer *due) {
     atl_timer *last = NULL;
 
@@ -137,7 +137,8 @@ static void take_due(atl_loop *loop, size_t budget, atl_timer *due) {
     }
 }
 
-/* A timer that sets itself to the past again waits for the next turn: it must not use up the budget of all. */
+/* A timer that sets itself to the past again waits for the next turn: it must not use up the budget
+ * of all. */
 size_t atl_loop_run_timers(atl_loop *loop, size_t budget) {
     atl_timer due;
     size_t n = 0;
@@ -178,8 +179,8 @@ void atl_task_cancel(atl_task *task) {
     atl_list_remove(&task->node);
 }
 
-/* Runs only what was posted before, so that a task that posts itself again cannot hold the turn. A marker
- * in the list keeps that true while tasks cancel one another. */
+/* Runs only what was posted before, so that a task that posts itself again cannot hold the turn. A
+ * marker in the list keeps that true while tasks cancel one another. */
 static size_t run_tasks(atl_list *list, size_t budget) {
     atl_list marker;
     size_t n = 0;

@@ -1,5 +1,6 @@
-/* The turn of a context: one clock reading, the deadline heap, deferred work, and the queue of events for the
- * application. The drive call runs them in this order: packets, timers, work (which sends), events, work.
+/* The turn of a context: one clock reading, the deadline heap, deferred work, and the queue of
+ * events for the application. The drive call runs them in this order: packets, timers, work (which
+ * sends), events, work.
  *
  * Timers and tasks are intrusive and setting them cannot fail. */
 #ifndef ATL_BASE_LOOP_H
@@ -51,9 +52,11 @@ void atl_timer_set(atl_loop *loop, atl_timer *timer, uint64_t deadline);
 void atl_timer_clear(atl_loop *loop, atl_timer *timer);
 
 void atl_task_init(atl_task *task, atl_task_fn fn, void *user);
-void atl_post_work(atl_loop *loop, atl_task *task);  /* runs at the end of this turn, or in the next */
-void atl_post_event(atl_loop *loop, atl_task *task); /* runs where application callbacks may be called */
-void atl_task_cancel(atl_task *task);                /* legal when it is not posted */
+void atl_post_work(atl_loop *loop,
+                   atl_task *task); /* runs at the end of this turn, or in the next */
+void atl_post_event(atl_loop *loop,
+                    atl_task *task);  /* runs where application callbacks may be called */
+void atl_task_cancel(atl_task *task); /* legal when it is not posted */
 
 /* The earliest deadline; now when work or events are waiting. */
 uint64_t atl_loop_deadline(const atl_loop *loop);

@@ -1,5 +1,6 @@
-/* The bounded reader: the only way in which untrusted bytes are parsed. Loads are byte-wise, every length
- * is checked against what is left, and a failed read leaves the reader and the output untouched. */
+/* The bounded reader: the only way in which untrusted bytes are parsed. Loads are byte-wise, every
+ * length is checked against what is left, and a failed read leaves the reader and the output
+ * untouched. */
 #ifndef ATL_BASE_READER_H
 #define ATL_BASE_READER_H
 
@@ -32,8 +33,8 @@ int32_t atl_read_varint(atl_reader *reader, uint64_t *out);
 /* A QUIC varint length and that many bytes. */
 int32_t atl_read_varint_sub(atl_reader *reader, atl_reader *out);
 
-/* Multiformats unsigned varint (LEB128, at most 9 bytes, 63 bits). ATLAS_ERR_MALFORMED when it is not minimal or
- * too long. */
+/* Multiformats unsigned varint (LEB128, at most 9 bytes, 63 bits). ATLAS_ERR_MALFORMED when it is
+ * not minimal or too long. */
 int32_t atl_read_uvarint(atl_reader *reader, uint64_t *out);
 
 #endif

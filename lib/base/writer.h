@@ -1,5 +1,5 @@
-/* The bounded writer: fills a caller's buffer and remembers an overflow, so that a message is written in a
- * straight line and checked once at the end. */
+/* The bounded writer: fills a caller's buffer and remembers an overflow, so that a message is
+ * written in a straight line and checked once at the end. */
 #ifndef ATL_BASE_WRITER_H
 #define ATL_BASE_WRITER_H
 
@@ -26,8 +26,9 @@ void atl_write_u32(atl_writer *writer, uint32_t value);
 void atl_write_u64(atl_writer *writer, uint64_t value);
 void atl_write_bytes(atl_writer *writer, const void *data, size_t len);
 void atl_write_zeros(atl_writer *writer, size_t len);
-void atl_write_varint(atl_writer *writer, uint64_t value);  /* QUIC; overflow when >= 2^62 */
-void atl_write_uvarint(atl_writer *writer, uint64_t value); /* multiformats; overflow when >= 2^63 */
+void atl_write_varint(atl_writer *writer, uint64_t value); /* QUIC; overflow when >= 2^62 */
+void atl_write_uvarint(atl_writer *writer,
+                       uint64_t value); /* multiformats; overflow when >= 2^63 */
 
 /* Bytes that the varint of `value` takes. */
 size_t atl_varint_len(uint64_t value);

@@ -68,8 +68,8 @@ int32_t atl_envelope_make(const atlas_key *key, const char *domain, const uint8_
 
 /* Collects the fields by number; `seen` has a bit for each. */
 static int32_t read_fields(atl_reader *reader, atl_reader fields[FIELDS], uint32_t *seen) {
-    const uint32_t known = 1u << FIELD_PUBLIC_KEY | 1u << FIELD_TYPE | 1u << FIELD_PAYLOAD |
-                           1u << FIELD_SIGNATURE;
+    const uint32_t known =
+        1u << FIELD_PUBLIC_KEY | 1u << FIELD_TYPE | 1u << FIELD_PAYLOAD | 1u << FIELD_SIGNATURE;
 
     while (reader->left > 0) {
         atl_proto_field field;

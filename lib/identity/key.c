@@ -26,7 +26,8 @@ _Static_assert(sizeof(PRIVATE_PREFIX) + crypto_sign_SECRETKEYBYTES == ATL_PRIVAT
                "private key size");
 _Static_assert(crypto_sign_BYTES == ATL_SIGNATURE_LEN, "signature size");
 
-/* sodium_init() is idempotent and safe from several threads; a key needs no context that could have called it. */
+/* sodium_init() is idempotent and safe from several threads; a key needs no context that could have
+ * called it. */
 static int32_t new_key(atlas_key **out) {
     atlas_key *key;
 
@@ -41,7 +42,8 @@ static int32_t new_key(atlas_key **out) {
     return ATLAS_OK;
 }
 
-/* From here on nobody writes to the key, not even by mistake. Where the platform cannot do that the key still works. */
+/* From here on nobody writes to the key, not even by mistake. Where the platform cannot do that the
+ * key still works. */
 static void finish_key(atlas_key *key, atlas_key **out) {
     (void)sodium_mprotect_readonly(key);
     *out = key;
@@ -141,7 +143,8 @@ void atl_public_key_encode(const atl_peer_id *id, uint8_t out[ATL_PUBLIC_KEY_PRO
     memcpy(out + sizeof(PUBLIC_PREFIX), id->key, sizeof(id->key));
 }
 
-/* libp2p demands one encoding of a key, because a peer id is a hash of it: both fields, in order, nothing else. */
+/* libp2p demands one encoding of a key, because a peer id is a hash of it: both fields, in order,
+ * nothing else. */
 int32_t atl_public_key_decode(const uint8_t *data, size_t len, atl_peer_id *out) {
     atl_reader reader;
     atl_proto_field type;

@@ -1,5 +1,7 @@
 /* Key files: the system calls behind atlas_key_load() and atlas_key_save(). */
+#ifndef _GNU_SOURCE
 #define _GNU_SOURCE /* renameat2 */
+#endif
 
 #include "identity/key.h"
 
@@ -166,8 +168,8 @@ static int32_t write_temp(int dir, const char *temp, const uint8_t *data, size_t
     return rc;
 }
 
-/* Gives the temporary file its name unless that is taken. link() never overwrites; where a file system has no hard
- * links, renameat2() can be told not to. */
+/* Gives the temporary file its name unless that is taken. link() never overwrites; where a file
+ * system has no hard links, renameat2() can be told not to. */
 static int32_t publish(int dir, const char *temp, const char *name) {
     int error = linkat(dir, temp, dir, name, 0) == 0 ? 0 : errno;
 
@@ -199,7 +201,8 @@ int32_t atlas_key_save(const atlas_key *key, const char *path) {
     if (rc != ATLAS_OK) {
         return rc;
     }
-    /* publish() decides; asking first gives the same answer where the directory cannot be written */
+    /* publish() decides; asking first gives the same answer where the directory cannot be written
+     */
     if (fstatat(dir, name, &st, AT_SYMLINK_NOFOLLOW) == 0) {
         rc = ATLAS_ERR_EXISTS;
         goto done;

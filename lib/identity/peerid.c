@@ -4,8 +4,9 @@
 
 #include <string.h>
 
-/* base58btc of 38 bytes that begin with 00 24 08 01 12 20 is always 52 characters, base32 of the CIDv1 65. Anything
- * longer is refused before it is looked at, which bounds the quadratic base58 conversion. */
+/* base58btc of 38 bytes that begin with 00 24 08 01 12 20 is always 52 characters, base32 of the
+ * CIDv1 65. Anything longer is refused before it is looked at, which bounds the quadratic base58
+ * conversion. */
 #define TEXT_MAX 65
 #define CID_BINARY (2 + ATL_PEER_ID_BINARY)
 
@@ -22,7 +23,8 @@ static int digit_of(const char *alphabet, char c) {
     return at == NULL ? -1 : (int)(at - alphabet);
 }
 
-/* Multiplies the big-endian number in bytes[len] by 58 and adds a digit; non-zero when it does not fit. */
+/* Multiplies the big-endian number in bytes[len] by 58 and adds a digit; non-zero when it does not
+ * fit. */
 static uint32_t push_base58(uint8_t *bytes, size_t len, uint32_t digit) {
     uint32_t carry = digit;
     size_t i;
@@ -132,7 +134,8 @@ void atl_peer_id_text(const atl_peer_id *id, char out[ATLAS_PEER_ID_MAX]) {
 }
 
 int32_t atl_peer_id_decode(const uint8_t *data, size_t len, atl_peer_id *out) {
-    if (len != ATL_PEER_ID_BINARY || memcmp(data, MULTIHASH_PREFIX, sizeof(MULTIHASH_PREFIX)) != 0) {
+    if (len != ATL_PEER_ID_BINARY ||
+        memcmp(data, MULTIHASH_PREFIX, sizeof(MULTIHASH_PREFIX)) != 0) {
         return ATLAS_ERR_PEER_ID;
     }
     if (atl_public_key_decode(data + sizeof(MULTIHASH_PREFIX), ATL_PUBLIC_KEY_PROTO, out) !=

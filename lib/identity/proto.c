@@ -2,7 +2,8 @@
 
 #define NUMBER_MAX ((UINT32_C(1) << 29) - 1)
 
-/* A protobuf varint has up to ten bytes (negative numbers take all of them), one more than a multiformats varint. */
+/* A protobuf varint has up to ten bytes (negative numbers take all of them), one more than a
+ * multiformats varint. */
 static int32_t read_value(atl_reader *reader, uint64_t *out) {
     uint64_t value = 0;
     uint32_t shift;

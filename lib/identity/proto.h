@@ -1,5 +1,6 @@
-/* The little of protobuf that libp2p's messages need: fields of numbers and of bytes, read through the bounded
- * reader. Groups, field numbers above 2^29 - 1 and non-minimal tags and lengths are refused. */
+/* The little of protobuf that libp2p's messages need: fields of numbers and of bytes, read through
+ * the bounded reader. Groups, field numbers above 2^29 - 1 and non-minimal tags and lengths are
+ * refused. */
 #ifndef ATL_IDENTITY_PROTO_H
 #define ATL_IDENTITY_PROTO_H
 
@@ -18,7 +19,8 @@ typedef struct atl_proto_field {
     atl_reader bytes; /* of ATL_PROTO_BYTES (a view, not copied), else empty */
 } atl_proto_field;
 
-/* Reads the next field, whatever its number. ATLAS_ERR_TRUNCATED (also at the end), ATLAS_ERR_MALFORMED. */
+/* Reads the next field, whatever its number. ATLAS_ERR_TRUNCATED (also at the end),
+ * ATLAS_ERR_MALFORMED. */
 int32_t atl_proto_next(atl_reader *reader, atl_proto_field *out);
 
 void atl_proto_write_uint(atl_writer *writer, uint32_t number, uint64_t value); /* below 2^63 */

@@ -54,19 +54,65 @@ static void texts_round_trip(void **state) {
     }
 }
 
+static const char *const MALFORMED[] = {
+    "",
+    ":",
+    ":1",
+    "1.2.3.4",
+    "1.2.3.4:",
+    "1.2.3.4:65536",
+    "1.2.3.4:-1",
+    "1.2.3.4:+1",
+    "1.2.3.4: 1",
+    "1.2.3.4:1 ",
+    "1.2.3.4:01",
+    "1.2.3.4:0x1",
+    "1.2.3.4:99999999999999999999",
+    "1.2.3:1",
+    "1.2.3.4.5:1",
+    "1.2.3.256:1",
+    "1.2.3.-1:1",
+    "01.2.3.4:1",
+    "1.2.3.04:1",
+    "1.2..4:1",
+    ".1.2.3:1",
+    "1.2.3.:1",
+    "1.2.3.4x:1",
+    " 1.2.3.4:1",
+    "0x1.2.3.4:1",
+    "16909060:1",
+    "[1.2.3.4]:1",
+    "::1:1",
+    "2001:db8::1:443",
+    "[::1]",
+    "[::1]1",
+    "[::1:1",
+    "::1]:1",
+    "[]:1",
+    "[:]:1",
+    "[:::]:1",
+    "[1::2::3]:1",
+    "[1:2:3:4:5:6:7]:1",
+    "[1:2:3:4:5:6:7:8:9]:1",
+    "[12345::]:1",
+    "[g::]:1",
+    "[::1%]:1",
+    "[::1%3]:1",
+    "[2001:db8::1%3]:1",
+    "[fe80::1%0]:1",
+    "[fe80::1%eth0]:1",
+    "[fe80::1%4294967296]:1",
+    "[fe80::1%03]:1",
+    "[%3]:1",
+    "[[::1]]:1",
+    "[::ffff:1.2.3]:1",
+    "[::ffff:1.2.3.256]:1",
+    "localhost:1",
+    "example.com:443",
+    "[0000:0000:0000:0000:0000:0000:0000:0000:0000:0000:0000:0000:0000:0000:0000:0000]:1",
+};
+
 static void malformed_addresses(void **state) {
-    static const char *const ROWS[] = {
-        "", ":", ":1", "1.2.3.4", "1.2.3.4:", "1.2.3.4:65536", "1.2.3.4:-1", "1.2.3.4:+1",
-        "1.2.3.4: 1", "1.2.3.4:1 ", "1.2.3.4:01", "1.2.3.4:0x1", "1.2.3.4:99999999999999999999",
-        "1.2.3:1", "1.2.3.4.5:1", "1.2.3.256:1", "1.2.3.-1:1", "01.2.3.4:1", "1.2.3.04:1",
-        "1.2..4:1", ".1.2.3:1", "1.2.3.:1", "1.2.3.4x:1", " 1.2.3.4:1", "0x1.2.3.4:1", "16909060:1",
-        "[1.2.3.4]:1", "::1:1", "2001:db8::1:443", "[::1]", "[::1]1", "[::1:1", "::1]:1", "[]:1",
-        "[:]:1", "[:::]:1", "[1::2::3]:1", "[1:2:3:4:5:6:7]:1", "[1:2:3:4:5:6:7:8:9]:1",
-        "[12345::]:1", "[g::]:1", "[::1%]:1", "[::1%3]:1", "[2001:db8::1%3]:1", "[fe80::1%0]:1",
-        "[fe80::1%eth0]:1", "[fe80::1%4294967296]:1", "[fe80::1%03]:1", "[%3]:1", "[[::1]]:1",
-        "[::ffff:1.2.3]:1", "[::ffff:1.2.3.256]:1", "localhost:1", "example.com:443",
-        "[0000:0000:0000:0000:0000:0000:0000:0000:0000:0000:0000:0000:0000:0000:0000:0000]:1",
-    };
     atl_addr addr;
     atl_addr before;
     size_t i;
@@ -74,9 +120,9 @@ static void malformed_addresses(void **state) {
     (void)state;
     memset(&addr, 0x11, sizeof(addr));
     before = addr;
-    for (i = 0; i < ATL_COUNT(ROWS); i++) {
-        if (atl_addr_parse(ROWS[i], &addr) != ATLAS_ERR_ADDRESS) {
-            fail_msg("accepted: %s", ROWS[i]);
+    for (i = 0; i < ATL_COUNT(MALFORMED); i++) {
+        if (atl_addr_parse(MALFORMED[i], &addr) != ATLAS_ERR_ADDRESS) {
+            fail_msg("accepted: %s", MALFORMED[i]);
         }
         assert_true(atl_addr_equal(&addr, &before));
     }
@@ -93,7 +139,8 @@ static void ip_literals(void **state) {
     assert_true(atl_addr_equal(&addr, &other));
     atl_addr_ip_text(&addr, text);
     assert_string_equal(text, "::1");
-    assert_int_equal(atl_addr_parse_ip("10.0.0.1:80", 8, 7, &addr), ATLAS_OK); /* the length counts */
+    assert_int_equal(atl_addr_parse_ip("10.0.0.1:80", 8, 7, &addr),
+                     ATLAS_OK); /* the length counts */
     atl_addr_ip_text(&addr, text);
     assert_string_equal(text, "10.0.0.1");
     assert_int_equal(addr.port, 7);
@@ -150,38 +197,69 @@ static void no_address_has_no_text(void **state) {
 #define PRIVATE 8
 #define MULTICAST 16
 
+static const struct {
+    const char *text;
+    int kinds;
+} KINDS[] = {
+    {"8.8.8.8", 0},
+    {"127.0.0.1", LOOPBACK},
+    {"127.255.255.255", LOOPBACK},
+    {"128.0.0.1", 0},
+    {"126.255.255.255", 0},
+    {"::1", LOOPBACK},
+    {"::2", 0},
+    {"0.0.0.0", UNSPECIFIED},
+    {"0.0.0.1", 0},
+    {"::", UNSPECIFIED},
+    {"169.254.0.1", LINK_LOCAL},
+    {"169.253.0.1", 0},
+    {"fe80::1", LINK_LOCAL},
+    {"febf::1", LINK_LOCAL},
+    {"fec0::1", 0},
+    {"10.0.0.0", PRIVATE},
+    {"10.255.255.255", PRIVATE},
+    {"11.0.0.0", 0},
+    {"172.15.255.255", 0},
+    {"172.16.0.0", PRIVATE},
+    {"172.31.255.255", PRIVATE},
+    {"172.32.0.0", 0},
+    {"192.168.0.0", PRIVATE},
+    {"192.169.0.0", 0},
+    {"100.63.255.255", 0},
+    {"100.64.0.0", PRIVATE},
+    {"100.127.255.255", PRIVATE},
+    {"100.128.0.0", 0},
+    {"fbff::", 0},
+    {"fc00::", PRIVATE},
+    {"fdff::", PRIVATE},
+    {"fe00::", 0},
+    {"223.255.255.255", 0},
+    {"224.0.0.0", MULTICAST},
+    {"239.255.255.255", MULTICAST},
+    {"240.0.0.0", 0},
+    {"ff02::1", MULTICAST},
+    {"2001:db8::1", 0},
+    {"::ffff:10.0.0.1", PRIVATE},
+    {"::ffff:127.0.0.1", LOOPBACK},
+};
+
 static void kinds_of_addresses(void **state) {
-    static const struct {
-        const char *text;
-        int kinds;
-    } ROWS[] = {
-        {"8.8.8.8", 0}, {"127.0.0.1", LOOPBACK}, {"127.255.255.255", LOOPBACK}, {"128.0.0.1", 0},
-        {"126.255.255.255", 0}, {"::1", LOOPBACK}, {"::2", 0}, {"0.0.0.0", UNSPECIFIED},
-        {"0.0.0.1", 0}, {"::", UNSPECIFIED}, {"169.254.0.1", LINK_LOCAL}, {"169.253.0.1", 0},
-        {"fe80::1", LINK_LOCAL}, {"febf::1", LINK_LOCAL}, {"fec0::1", 0}, {"10.0.0.0", PRIVATE},
-        {"10.255.255.255", PRIVATE}, {"11.0.0.0", 0}, {"172.15.255.255", 0}, {"172.16.0.0", PRIVATE},
-        {"172.31.255.255", PRIVATE}, {"172.32.0.0", 0}, {"192.168.0.0", PRIVATE}, {"192.169.0.0", 0},
-        {"100.63.255.255", 0}, {"100.64.0.0", PRIVATE}, {"100.127.255.255", PRIVATE},
-        {"100.128.0.0", 0}, {"fbff::", 0}, {"fc00::", PRIVATE}, {"fdff::", PRIVATE}, {"fe00::", 0},
-        {"223.255.255.255", 0}, {"224.0.0.0", MULTICAST}, {"239.255.255.255", MULTICAST},
-        {"240.0.0.0", 0}, {"ff02::1", MULTICAST}, {"2001:db8::1", 0}, {"::ffff:10.0.0.1", PRIVATE},
-        {"::ffff:127.0.0.1", LOOPBACK},
-    };
     size_t i;
 
     (void)state;
-    for (i = 0; i < ATL_COUNT(ROWS); i++) {
+    for (i = 0; i < ATL_COUNT(KINDS); i++) {
         atl_addr addr;
         int kinds;
 
-        assert_int_equal(atl_addr_parse_ip(ROWS[i].text, strlen(ROWS[i].text), 1, &addr), ATLAS_OK);
+        assert_int_equal(atl_addr_parse_ip(KINDS[i].text, strlen(KINDS[i].text), 1, &addr),
+                         ATLAS_OK);
         kinds = (atl_addr_is_loopback(&addr) ? LOOPBACK : 0) |
                 (atl_addr_is_link_local(&addr) ? LINK_LOCAL : 0) |
                 (atl_addr_is_unspecified(&addr) ? UNSPECIFIED : 0) |
                 (atl_addr_is_private(&addr) ? PRIVATE : 0) |
                 (atl_addr_is_multicast(&addr) ? MULTICAST : 0);
-        if (kinds != ROWS[i].kinds) {
-            fail_msg("%s is %d", ROWS[i].text, kinds);
+        if (kinds != KINDS[i].kinds) {
+            fail_msg("%s is %d", KINDS[i].text, kinds);
         }
     }
 }
@@ -216,39 +294,66 @@ static void limit_keys(void **state) {
     assert_memory_not_equal(a, b, 8);
 }
 
+static const struct {
+    const char *text;
+    const char *host; /* NULL: refused */
+    uint16_t port;
+} HOSTS[] = {
+    {"stun.example.org:3478", "stun.example.org", 3478},
+    {"stun.example.org", "stun.example.org", 0},
+    {"localhost:1", "localhost", 1},
+    {"a_b.c-d:65535", "a_b.c-d", 65535},
+    {"192.0.2.1:443", "192.0.2.1", 443},
+    {"192.0.2.1", "192.0.2.1", 0},
+    {"[2001:db8::1]:443", "2001:db8::1", 443},
+    {"[2001:db8::1]", "2001:db8::1", 0},
+    {"2001:db8::1", "2001:db8::1", 0},
+    {"[fe80::1%2]:5", "fe80::1%2", 5},
+    {"", NULL, 0},
+    {":", NULL, 0},
+    {":1", NULL, 0},
+    {"host:", NULL, 0},
+    {"host:0", NULL, 0},
+    {"host:65536", NULL, 0},
+    {"host:1x", NULL, 0},
+    {"host:01", NULL, 0},
+    {"host:-1", NULL, 0},
+    {"ho st:1", NULL, 0},
+    {"ho/st:1", NULL, 0},
+    {"host.:1", NULL, 0},
+    {".host:1", NULL, 0},
+    {"ho..st:1", NULL, 0},
+    {"-host:1", NULL, 0},
+    {"host-:1", NULL, 0},
+    {"a.-b:1", NULL, 0},
+    {"a-.b:1", NULL, 0},
+    {"[::1", NULL, 0},
+    {"[]:1", NULL, 0},
+    {"[host]:1", NULL, 0},
+    {"[192.0.2.1]:1", NULL, 0},
+    {"[::1]x", NULL, 0},
+    {"[::1]:", NULL, 0},
+    {"a:b:c", NULL, 0},
+    {"2001:db8::g", NULL, 0},
+    {"h\xc3\xb6st:1", NULL, 0},
+    {"stun://host:1", NULL, 0},
+    {"user@host:1", NULL, 0},
+};
+
 static void hosts_and_ports(void **state) {
-    static const struct {
-        const char *text;
-        const char *host; /* NULL: refused */
-        uint16_t port;
-    } ROWS[] = {
-        {"stun.example.org:3478", "stun.example.org", 3478}, {"stun.example.org", "stun.example.org", 0},
-        {"localhost:1", "localhost", 1}, {"a_b.c-d:65535", "a_b.c-d", 65535},
-        {"192.0.2.1:443", "192.0.2.1", 443}, {"192.0.2.1", "192.0.2.1", 0},
-        {"[2001:db8::1]:443", "2001:db8::1", 443}, {"[2001:db8::1]", "2001:db8::1", 0},
-        {"2001:db8::1", "2001:db8::1", 0}, {"[fe80::1%2]:5", "fe80::1%2", 5}, {"", NULL, 0},
-        {":", NULL, 0}, {":1", NULL, 0}, {"host:", NULL, 0}, {"host:0", NULL, 0},
-        {"host:65536", NULL, 0}, {"host:1x", NULL, 0}, {"host:01", NULL, 0}, {"host:-1", NULL, 0},
-        {"ho st:1", NULL, 0}, {"ho/st:1", NULL, 0}, {"host.:1", NULL, 0}, {".host:1", NULL, 0},
-        {"ho..st:1", NULL, 0}, {"-host:1", NULL, 0}, {"host-:1", NULL, 0}, {"a.-b:1", NULL, 0},
-        {"a-.b:1", NULL, 0}, {"[::1", NULL, 0}, {"[]:1", NULL, 0}, {"[host]:1", NULL, 0},
-        {"[192.0.2.1]:1", NULL, 0}, {"[::1]x", NULL, 0}, {"[::1]:", NULL, 0}, {"a:b:c", NULL, 0},
-        {"2001:db8::g", NULL, 0}, {"h\xc3\xb6st:1", NULL, 0},
-        {"stun://host:1", NULL, 0}, {"user@host:1", NULL, 0},
-    };
     size_t i;
 
     (void)state;
-    for (i = 0; i < ATL_COUNT(ROWS); i++) {
+    for (i = 0; i < ATL_COUNT(HOSTS); i++) {
         char host[256] = "before";
         uint16_t port = 99;
-        int32_t rc = atl_host_port_split(ROWS[i].text, host, sizeof(host), &port);
+        int32_t rc = atl_host_port_split(HOSTS[i].text, host, sizeof(host), &port);
 
-        if (rc != (ROWS[i].host == NULL ? ATLAS_ERR_ADDRESS : ATLAS_OK)) {
-            fail_msg("%s gives %d", ROWS[i].text, (int)rc);
+        if (rc != (HOSTS[i].host == NULL ? ATLAS_ERR_ADDRESS : ATLAS_OK)) {
+            fail_msg("%s gives %d", HOSTS[i].text, (int)rc);
         }
-        assert_string_equal(host, ROWS[i].host == NULL ? "before" : ROWS[i].host);
-        assert_int_equal(port, ROWS[i].host == NULL ? 99 : ROWS[i].port);
+        assert_string_equal(host, HOSTS[i].host == NULL ? "before" : HOSTS[i].host);
+        assert_int_equal(port, HOSTS[i].host == NULL ? 99 : HOSTS[i].port);
     }
 }
 

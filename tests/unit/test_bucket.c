@@ -39,7 +39,7 @@ static void more_than_the_burst_never_passes(void **state) {
     atl_bucket_init(&b, 10, 3, 0);
     assert_false(atl_bucket_take(&b, 0, 4));
     assert_false(atl_bucket_take(&b, 0, UINT64_MAX));
-    assert_true(atl_bucket_take(&b, 0, 3)); /* nothing was taken before */
+    assert_true(atl_bucket_take(&b, 0, 3));                          /* nothing was taken before */
     assert_true(atl_bucket_wait(&b, 0, UINT64_MAX) == 300 * ATL_MS); /* as for a full bucket */
 }
 
@@ -158,7 +158,8 @@ static void each_source_has_its_own(void **state) {
     testenv_done(&t);
 }
 
-/* A flood of invented sources needs no memory; one that keeps coming stays limited by its own bucket. */
+/* A flood of invented sources needs no memory; one that keeps coming stays limited by its own
+ * bucket. */
 static void memory_is_fixed(void **state) {
     testenv t;
     atl_source_limit *limit;

@@ -134,12 +134,9 @@ static void every_allocation_fails_in_its_turn(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(memory),
-        cmocka_unit_test(memory_that_is_not_there),
-        cmocka_unit_test(random_bytes),
-        cmocka_unit_test(clocks),
-        cmocka_unit_test(log_lines),
-        cmocka_unit_test(every_allocation_fails_in_its_turn),
+        cmocka_unit_test(memory),       cmocka_unit_test(memory_that_is_not_there),
+        cmocka_unit_test(random_bytes), cmocka_unit_test(clocks),
+        cmocka_unit_test(log_lines),    cmocka_unit_test(every_allocation_fails_in_its_turn),
     };
 
     return cmocka_run_group_tests_name("env", tests, NULL, NULL);

@@ -51,7 +51,9 @@ static void what_go_made_opens(void **state) {
     size_t len;
 
     (void)state;
-    assert_int_equal(sodium_hex2bin(bytes, sizeof(bytes), GO_ENVELOPE, strlen(GO_ENVELOPE), NULL, &len, NULL), 0);
+    assert_int_equal(
+        sodium_hex2bin(bytes, sizeof(bytes), GO_ENVELOPE, strlen(GO_ENVELOPE), NULL, &len, NULL),
+        0);
     assert_int_equal(atl_envelope_open(bytes, len, "libp2p-testing", &envelope), ATLAS_OK);
     assert_int_equal(envelope.type_len, 16);
     assert_memory_equal(envelope.type, "/libp2p/testdata", 16);
@@ -77,7 +79,9 @@ static void make_and_open(void **state) {
     for (i = 0; i < ATL_COUNT(LENGTHS); i++) {
         size_t len = 0;
 
-        assert_int_equal(atl_envelope_make(key, DOMAIN, TYPE, 2, payload, LENGTHS[i], buf, sizeof(buf), &len), ATLAS_OK);
+        assert_int_equal(
+            atl_envelope_make(key, DOMAIN, TYPE, 2, payload, LENGTHS[i], buf, sizeof(buf), &len),
+            ATLAS_OK);
         assert_int_equal(atl_envelope_open(buf, len, DOMAIN, &envelope), ATLAS_OK);
         assert_true(atl_peer_id_equal(&envelope.signer, &id));
         assert_int_equal(envelope.type_len, 2);
@@ -98,20 +102,29 @@ static void limits_of_making(void **state) {
     size_t n;
 
     (void)state;
-    assert_int_equal(atl_envelope_make(key, "", TYPE, 2, payload, 1, buf, sizeof(buf), &len), ATLAS_ERR_INVALID);
-    assert_int_equal(atl_envelope_make(key, DOMAIN, TYPE, 0, payload, 1, buf, sizeof(buf), &len), ATLAS_ERR_INVALID);
+    assert_int_equal(atl_envelope_make(key, "", TYPE, 2, payload, 1, buf, sizeof(buf), &len),
+                     ATLAS_ERR_INVALID);
+    assert_int_equal(atl_envelope_make(key, DOMAIN, TYPE, 0, payload, 1, buf, sizeof(buf), &len),
+                     ATLAS_ERR_INVALID);
     memset(domain, 'd', sizeof(domain));
     domain[ATL_ENVELOPE_DOMAIN_MAX + 1] = '\0';
-    assert_int_equal(atl_envelope_make(key, domain, TYPE, 2, payload, 1, buf, sizeof(buf), &len), ATLAS_ERR_INVALID);
+    assert_int_equal(atl_envelope_make(key, domain, TYPE, 2, payload, 1, buf, sizeof(buf), &len),
+                     ATLAS_ERR_INVALID);
     domain[ATL_ENVELOPE_DOMAIN_MAX] = '\0';
-    assert_int_equal(atl_envelope_make(key, DOMAIN, TYPE, 2, payload, sizeof(payload), buf, sizeof(buf), &len), ATLAS_ERR_TOO_LARGE);
-    assert_int_equal(atl_envelope_make(key, DOMAIN, TYPE, 2, payload, SIZE_MAX, buf, sizeof(buf), &len), ATLAS_ERR_TOO_LARGE);
+    assert_int_equal(
+        atl_envelope_make(key, DOMAIN, TYPE, 2, payload, sizeof(payload), buf, sizeof(buf), &len),
+        ATLAS_ERR_TOO_LARGE);
+    assert_int_equal(
+        atl_envelope_make(key, DOMAIN, TYPE, 2, payload, SIZE_MAX, buf, sizeof(buf), &len),
+        ATLAS_ERR_TOO_LARGE);
     assert_int_equal(len, 4711);
-    assert_int_equal(atl_envelope_make(key, domain, TYPE, 2, payload, 1, buf, sizeof(buf), &len), ATLAS_OK);
+    assert_int_equal(atl_envelope_make(key, domain, TYPE, 2, payload, 1, buf, sizeof(buf), &len),
+                     ATLAS_OK);
     for (n = 0; n < len; n++) {
         size_t out = 1;
 
-        assert_int_equal(atl_envelope_make(key, domain, TYPE, 2, payload, 1, buf, n, &out), ATLAS_ERR_BUFFER);
+        assert_int_equal(atl_envelope_make(key, domain, TYPE, 2, payload, 1, buf, n, &out),
+                         ATLAS_ERR_BUFFER);
         assert_int_equal(out, 1);
     }
     atlas_key_free(key);
@@ -125,7 +138,9 @@ static void every_bit_counts(void **state) {
     int bit;
 
     (void)state;
-    assert_int_equal(atl_envelope_make(key, DOMAIN, TYPE, 2, (const uint8_t *)"payload", 7, buf, sizeof(buf), &len), ATLAS_OK);
+    assert_int_equal(atl_envelope_make(key, DOMAIN, TYPE, 2, (const uint8_t *)"payload", 7, buf,
+                                       sizeof(buf), &len),
+                     ATLAS_OK);
     for (i = 0; i < len; i++) {
         for (bit = 0; bit < 8; bit++) {
             buf[i] ^= (uint8_t)(1 << bit);
@@ -164,61 +179,69 @@ static int32_t open_parts(const part *parts, size_t n) {
     return open_copy(buf, writer.len, DOMAIN);
 }
 
+/* Filled in by the test: the signer's key, signatures of "x" and of nothing. */
+static uint8_t public_key[ATL_PUBLIC_KEY_PROTO];
+static uint8_t signature[ATL_SIGNATURE_LEN];
+static uint8_t signature_nothing[ATL_SIGNATURE_LEN];
+
+#define RSA "\x08\x00\x12\x04\x30\x59\x03\x01"
+#define KEY \
+    { 1, public_key, sizeof(public_key) }
+#define TYPE_PART \
+    { 2, TYPE, 2 }
+#define PAYLOAD \
+    { 3, "x", 1 }
+#define SIGNATURE \
+    { 5, signature, sizeof(signature) }
+#define SIGNATURE_NOTHING \
+    { 5, signature_nothing, sizeof(signature) }
+#define UNKNOWN4 \
+    { 4, "four", 4 }
+#define UNKNOWN99 \
+    { 99, NULL, 12345 }
+
+static const struct {
+    part parts[8];
+    size_t n;
+    int32_t rc;
+} COMPOSED[] = {
+    {{KEY, TYPE_PART, PAYLOAD, SIGNATURE}, 4, ATLAS_OK},
+    {{SIGNATURE, PAYLOAD, TYPE_PART, KEY}, 4, ATLAS_OK}, /* order means nothing */
+    {{UNKNOWN4, KEY, UNKNOWN99, TYPE_PART, PAYLOAD, UNKNOWN4, SIGNATURE, UNKNOWN99}, 8, ATLAS_OK},
+    {{KEY, TYPE_PART, SIGNATURE_NOTHING}, 3, ATLAS_OK}, /* an empty payload is left out */
+    {{KEY, TYPE_PART, {3, "", 0}, SIGNATURE_NOTHING}, 4, ATLAS_OK},
+    {{KEY, TYPE_PART, SIGNATURE}, 3, ATLAS_ERR_SIGNATURE},
+    {{TYPE_PART, PAYLOAD, SIGNATURE}, 3, ATLAS_ERR_MALFORMED},
+    {{KEY, PAYLOAD, SIGNATURE}, 3, ATLAS_ERR_MALFORMED},
+    {{KEY, TYPE_PART, PAYLOAD}, 3, ATLAS_ERR_MALFORMED},
+    {{KEY, {2, "", 0}, PAYLOAD, SIGNATURE}, 4, ATLAS_ERR_MALFORMED},
+    {{KEY, KEY, TYPE_PART, PAYLOAD, SIGNATURE}, 5, ATLAS_ERR_DUPLICATE},
+    {{KEY, TYPE_PART, TYPE_PART, PAYLOAD, SIGNATURE}, 5, ATLAS_ERR_DUPLICATE},
+    {{KEY, TYPE_PART, PAYLOAD, {3, "y", 1}, SIGNATURE}, 5, ATLAS_ERR_DUPLICATE},
+    {{KEY, TYPE_PART, PAYLOAD, SIGNATURE, SIGNATURE}, 5, ATLAS_ERR_DUPLICATE},
+    {{{1, NULL, 1}, TYPE_PART, PAYLOAD, SIGNATURE}, 4, ATLAS_ERR_MALFORMED}, /* a number */
+    {{KEY, TYPE_PART, PAYLOAD, {5, NULL, 1}}, 4, ATLAS_ERR_MALFORMED},
+    {{KEY, TYPE_PART, PAYLOAD, {5, signature, 63}}, 4, ATLAS_ERR_SIGNATURE},
+    {{KEY, TYPE_PART, PAYLOAD, {5, "", 0}}, 4, ATLAS_ERR_SIGNATURE},
+    {{{1, public_key, 35}, TYPE_PART, PAYLOAD, SIGNATURE}, 4, ATLAS_ERR_KEY},
+    {{{1, "", 0}, TYPE_PART, PAYLOAD, SIGNATURE}, 4, ATLAS_ERR_KEY},
+    {{{1, RSA, 8}, TYPE_PART, PAYLOAD, SIGNATURE}, 4, ATLAS_ERR_UNSUPPORTED},
+    {{KEY, {2, "\x03", 1}, {3, "\x01\x01x", 3}, SIGNATURE}, 4, ATLAS_ERR_SIGNATURE}, /* shifted */
+};
+
 static void fields_missing_twice_and_unknown(void **state) {
-    static const uint8_t RSA[8] = {0x08, 0x00, 0x12, 0x04, 0x30, 0x59, 0x03, 0x01};
-    uint8_t public_key[ATL_PUBLIC_KEY_PROTO];
-    uint8_t signature[ATL_SIGNATURE_LEN];
-    uint8_t signature_nothing[ATL_SIGNATURE_LEN];
     atlas_key *key = make_key();
     atl_peer_id id;
+    size_t i;
 
     (void)state;
     atl_key_id(key, &id);
     atl_public_key_encode(&id, public_key);
     atl_key_sign(key, (const uint8_t *)"\x12" DOMAIN "\x02\x03\x01\x01x", 24, signature);
     atl_key_sign(key, (const uint8_t *)"\x12" DOMAIN "\x02\x03\x01\x00", 23, signature_nothing);
-    {
-        const part KEY = {1, public_key, sizeof(public_key)};
-        const part TYPE_PART = {2, TYPE, 2};
-        const part PAYLOAD = {3, "x", 1};
-        const part SIGNATURE = {5, signature, sizeof(signature)};
-        const part SIGNATURE_NOTHING = {5, signature_nothing, sizeof(signature)};
-        const part UNKNOWN4 = {4, "four", 4};
-        const part UNKNOWN99 = {99, NULL, 12345};
-        const struct {
-            part parts[8];
-            size_t n;
-            int32_t rc;
-        } ROWS[] = {
-            {{KEY, TYPE_PART, PAYLOAD, SIGNATURE}, 4, ATLAS_OK},
-            {{SIGNATURE, PAYLOAD, TYPE_PART, KEY}, 4, ATLAS_OK}, /* order means nothing */
-            {{UNKNOWN4, KEY, UNKNOWN99, TYPE_PART, PAYLOAD, UNKNOWN4, SIGNATURE, UNKNOWN99}, 8, ATLAS_OK},
-            {{KEY, TYPE_PART, SIGNATURE_NOTHING}, 3, ATLAS_OK}, /* an empty payload is left out */
-            {{KEY, TYPE_PART, {3, "", 0}, SIGNATURE_NOTHING}, 4, ATLAS_OK},
-            {{KEY, TYPE_PART, SIGNATURE}, 3, ATLAS_ERR_SIGNATURE},
-            {{TYPE_PART, PAYLOAD, SIGNATURE}, 3, ATLAS_ERR_MALFORMED},
-            {{KEY, PAYLOAD, SIGNATURE}, 3, ATLAS_ERR_MALFORMED},
-            {{KEY, TYPE_PART, PAYLOAD}, 3, ATLAS_ERR_MALFORMED},
-            {{KEY, {2, "", 0}, PAYLOAD, SIGNATURE}, 4, ATLAS_ERR_MALFORMED},
-            {{KEY, KEY, TYPE_PART, PAYLOAD, SIGNATURE}, 5, ATLAS_ERR_DUPLICATE},
-            {{KEY, TYPE_PART, TYPE_PART, PAYLOAD, SIGNATURE}, 5, ATLAS_ERR_DUPLICATE},
-            {{KEY, TYPE_PART, PAYLOAD, {3, "y", 1}, SIGNATURE}, 5, ATLAS_ERR_DUPLICATE},
-            {{KEY, TYPE_PART, PAYLOAD, SIGNATURE, SIGNATURE}, 5, ATLAS_ERR_DUPLICATE},
-            {{{1, NULL, 1}, TYPE_PART, PAYLOAD, SIGNATURE}, 4, ATLAS_ERR_MALFORMED}, /* a number */
-            {{KEY, TYPE_PART, PAYLOAD, {5, NULL, 1}}, 4, ATLAS_ERR_MALFORMED},
-            {{KEY, TYPE_PART, PAYLOAD, {5, signature, 63}}, 4, ATLAS_ERR_SIGNATURE},
-            {{KEY, TYPE_PART, PAYLOAD, {5, "", 0}}, 4, ATLAS_ERR_SIGNATURE},
-            {{{1, public_key, 35}, TYPE_PART, PAYLOAD, SIGNATURE}, 4, ATLAS_ERR_KEY},
-            {{{1, "", 0}, TYPE_PART, PAYLOAD, SIGNATURE}, 4, ATLAS_ERR_KEY},
-            {{{1, RSA, sizeof(RSA)}, TYPE_PART, PAYLOAD, SIGNATURE}, 4, ATLAS_ERR_UNSUPPORTED},
-            {{KEY, {2, "\x03", 1}, {3, "\x01\x01x", 3}, SIGNATURE}, 4, ATLAS_ERR_SIGNATURE}, /* shifted */
-        };
-        size_t i;
-
-        for (i = 0; i < ATL_COUNT(ROWS); i++) {
-            if (open_parts(ROWS[i].parts, ROWS[i].n) != ROWS[i].rc) {
-                fail_msg("row %zu", i);
-            }
+    for (i = 0; i < ATL_COUNT(COMPOSED); i++) {
+        if (open_parts(COMPOSED[i].parts, COMPOSED[i].n) != COMPOSED[i].rc) {
+            fail_msg("row %zu", i);
         }
     }
     atlas_key_free(key);
@@ -230,7 +253,8 @@ static void limits_of_opening(void **state) {
 
     (void)state;
     assert_int_equal(atl_envelope_open(huge, sizeof(huge), DOMAIN, &envelope), ATLAS_ERR_TOO_LARGE);
-    assert_int_equal(atl_envelope_open(huge, sizeof(huge) - 1, DOMAIN, &envelope), ATLAS_ERR_MALFORMED);
+    assert_int_equal(atl_envelope_open(huge, sizeof(huge) - 1, DOMAIN, &envelope),
+                     ATLAS_ERR_MALFORMED);
     assert_int_equal(atl_envelope_open(NULL, 0, DOMAIN, &envelope), ATLAS_ERR_MALFORMED);
     assert_int_equal(envelope.type_len, 99);
 }

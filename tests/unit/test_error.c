@@ -17,8 +17,8 @@ typedef struct category_row {
 } category_row;
 
 static const category_row CATEGORIES[] = {
-    {-1, -100, "general"},   {-100, -200, "format"}, {-200, -300, "network"}, {-300, -400, "stun"},
-    {-400, -500, "quic"},    {-500, -600, "relay"},  {-600, -700, "peer"},
+    {-1, -100, "general"}, {-100, -200, "format"}, {-200, -300, "network"}, {-300, -400, "stun"},
+    {-400, -500, "quic"},  {-500, -600, "relay"},  {-600, -700, "peer"},
 };
 
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))

@@ -29,7 +29,8 @@ static void make_objects(object *objects) {
     memset(objects, 0, KEYS * sizeof(*objects));
     for (i = 0; i < KEYS; i++) {
         /* keys of different lengths, prefixes of one another among them */
-        objects[i].len = (size_t)snprintf(objects[i].key, sizeof(objects[i].key), "%0*zu", 1 + (int)(i % 12), i);
+        objects[i].len =
+            (size_t)snprintf(objects[i].key, sizeof(objects[i].key), "%0*zu", 1 + (int)(i % 12), i);
     }
 }
 
@@ -186,7 +187,8 @@ static void each_and_any(void **state) {
     testenv_done(&t);
 }
 
-/* Two tables put the same keys in different places: who does not know the secret cannot make chains. */
+/* Two tables put the same keys in different places: who does not know the secret cannot make
+ * chains. */
 static void the_hash_is_keyed(void **state) {
     testenv t;
     atl_hashmap a;

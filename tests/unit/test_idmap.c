@@ -41,8 +41,8 @@ static void add_get_remove(void **state) {
     testenv_done(&t);
 }
 
-/* Ids from a small range, so that they meet in the table; every id is looked up after every change of the table's
- * neighbourhood. */
+/* Ids from a small range, so that they meet in the table; every id is looked up after every change
+ * of the table's neighbourhood. */
 static void against_model(void **state) {
     uint64_t key;
 

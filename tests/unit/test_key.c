@@ -1,5 +1,5 @@
-/* Keys. Vectors: libp2p specs, peer-ids/peer-ids.md (Ed25519, secp256k1, ECDSA and RSA public keys); RFC 8032
- * section 7.1 (signatures). */
+/* Keys. Vectors: libp2p specs, peer-ids/peer-ids.md (Ed25519, secp256k1, ECDSA and RSA public
+ * keys); RFC 8032 section 7.1 (signatures). */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -115,11 +115,12 @@ static void signatures(void **state) {
     }
 }
 
-/* Whoever takes a point of small order for a key can "sign" anything: the signature of zeros would hold. */
+/* Whoever takes a point of small order for a key can "sign" anything: the signature of zeros would
+ * hold. */
 static void small_order_keys_verify_nothing(void **state) {
     static const uint8_t ORDERS[][32] = {
-        {1},                                       /* the neutral element */
-        {0},                                       /* order 4 */
+        {1}, /* the neutral element */
+        {0}, /* order 4 */
         {0xec, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff,
          0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff,
          0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x7f}, /* order 2 */
@@ -225,7 +226,8 @@ static void public_keys(void **state) {
         const char *hex;
         int32_t rc;
     } ROWS[] = {
-        /* libp2p's vectors of other types: secp256k1; ECDSA's and RSA's are shortened, which these types allow */
+        /* libp2p's vectors of other types: secp256k1; ECDSA's and RSA's are shortened, which these
+           types allow */
         {"08021221037777e994e452c21604f91de093ce415f5432f701dd8cd1a7a6fea0e630bfca99",
          ATLAS_ERR_UNSUPPORTED},
         {"0803120430590301", ATLAS_ERR_UNSUPPORTED},
@@ -237,12 +239,17 @@ static void public_keys(void **state) {
         {"08011200", ATLAS_ERR_KEY},
         /* one byte short, one long */
         {"0801121f1ed1e8fae2c4a144b8be8fd4b47bf3d3b34b871c3cacf6010f0e42d474fce2", ATLAS_ERR_KEY},
-        {"080112211ed1e8fae2c4a144b8be8fd4b47bf3d3b34b871c3cacf6010f0e42d474fce27e00", ATLAS_ERR_KEY},
-        /* something follows; fields in the other order; a field twice; a type in two bytes; a type of bytes */
-        {"080112201ed1e8fae2c4a144b8be8fd4b47bf3d3b34b871c3cacf6010f0e42d474fce27e00", ATLAS_ERR_KEY},
+        {"080112211ed1e8fae2c4a144b8be8fd4b47bf3d3b34b871c3cacf6010f0e42d474fce27e00",
+         ATLAS_ERR_KEY},
+        /* something follows; fields in the other order; a field twice; a type in two bytes; a type
+           of bytes */
+        {"080112201ed1e8fae2c4a144b8be8fd4b47bf3d3b34b871c3cacf6010f0e42d474fce27e00",
+         ATLAS_ERR_KEY},
         {"12201ed1e8fae2c4a144b8be8fd4b47bf3d3b34b871c3cacf6010f0e42d474fce27e0801", ATLAS_ERR_KEY},
-        {"0801080112201ed1e8fae2c4a144b8be8fd4b47bf3d3b34b871c3cacf6010f0e42d474fce27e", ATLAS_ERR_KEY},
-        {"08810012201ed1e8fae2c4a144b8be8fd4b47bf3d3b34b871c3cacf6010f0e42d474fce27e", ATLAS_ERR_KEY},
+        {"0801080112201ed1e8fae2c4a144b8be8fd4b47bf3d3b34b871c3cacf6010f0e42d474fce27e",
+         ATLAS_ERR_KEY},
+        {"08810012201ed1e8fae2c4a144b8be8fd4b47bf3d3b34b871c3cacf6010f0e42d474fce27e",
+         ATLAS_ERR_KEY},
         {"0a0112201ed1e8fae2c4a144b8be8fd4b47bf3d3b34b871c3cacf6010f0e42d474fce27e", ATLAS_ERR_KEY},
         {"080412201ed1e8fae2c4a144b8be8fd4b47bf3d3b34b871c3cacf6010f0e42d474fce27e", ATLAS_ERR_KEY},
     };

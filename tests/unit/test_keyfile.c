@@ -38,9 +38,9 @@ static int set_up(void **state) {
     (void)snprintf(f->dir, sizeof(f->dir), "/tmp/atlas-keyfile-XXXXXX");
     assert_non_null(mkdtemp(f->dir));
     (void)snprintf(f->path, sizeof(f->path), "%s/node.key", f->dir);
-    assert_int_equal(
-        sodium_hex2bin(f->bytes, sizeof(f->bytes), PRIVATE_HEX, strlen(PRIVATE_HEX), NULL, NULL, NULL),
-        0);
+    assert_int_equal(sodium_hex2bin(f->bytes, sizeof(f->bytes), PRIVATE_HEX, strlen(PRIVATE_HEX),
+                                    NULL, NULL, NULL),
+                     0);
     *state = f;
     return 0;
 }

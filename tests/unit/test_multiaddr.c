@@ -1,5 +1,5 @@
-/* Multiaddrs in text and binary. Vectors: the codes of multiformats' table, /ip4/127.0.0.1/udp/1234 of the multiaddr
- * specification, the peer id of libp2p's peer-ids/peer-ids.md. */
+/* Multiaddrs in text and binary. Vectors: the codes of multiformats' table, /ip4/127.0.0.1/udp/1234
+ * of the multiaddr specification, the peer id of libp2p's peer-ids/peer-ids.md. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -66,7 +66,9 @@ static void texts_and_bytes(void **state) {
         size_t expected_len;
         size_t len;
 
-        assert_int_equal(sodium_hex2bin(expected, sizeof(expected), GOOD[i].hex, strlen(GOOD[i].hex), NULL, &expected_len, NULL), 0);
+        assert_int_equal(sodium_hex2bin(expected, sizeof(expected), GOOD[i].hex,
+                                        strlen(GOOD[i].hex), NULL, &expected_len, NULL),
+                         0);
         assert_int_equal(atl_multiaddr_encode(GOOD[i].text, bytes, sizeof(bytes), &len), ATLAS_OK);
         assert_int_equal(len, expected_len);
         assert_memory_equal(bytes, expected, len);
@@ -189,22 +191,24 @@ static void malformed_bytes(void **state) {
         "047f00000191820004d2", /* udp, not minimal */
         "04010203ff04",         /* something follows */
         "a503",
-        "a50300",                 /* an empty id */
+        "a50300", /* an empty id */
         "a50326",
         "a50325" ID_HEX,
         "a50327" ID_HEX "00",
         "a5032500240801122100",
-        "a503a600" ID_HEX,        /* the length, not minimal */
-        "a503221220" "0000000000000000000000000000000000000000000000000000000000000000", /* SHA-256 */
-        "a50326" "0024080212201ed1e8fae2c4a144b8be8fd4b47bf3d3b34b871c3cacf6010f0e42d474fce27e",
-        "3500",                   /* an empty name */
-        "3503612f62",             /* "a/b": would be two components in text */
-        "3503610062",             /* a NUL inside */
+        "a503a600" ID_HEX, /* the length, not minimal */
+        "a503221220"
+        "0000000000000000000000000000000000000000000000000000000000000000", /* SHA-256 */
+        "a50326"
+        "0024080212201ed1e8fae2c4a144b8be8fd4b47bf3d3b34b871c3cacf6010f0e42d474fce27e",
+        "3500",       /* an empty name */
+        "3503612f62", /* "a/b": would be two components in text */
+        "3503610062", /* a NUL inside */
         "35022e61",
         "3502c3b6",
         "35ffffffffffffffff7f61",
         "35ffffffffffffffffff01",
-        "2a",                     /* ip6zone: not known here */
+        "2a", /* ip6zone: not known here */
         "90021234",
     };
     size_t i;
@@ -217,7 +221,8 @@ static void malformed_bytes(void **state) {
         size_t len;
         int32_t rc;
 
-        assert_int_equal(sodium_hex2bin(bytes, sizeof(bytes), ROWS[i], strlen(ROWS[i]), NULL, &len, NULL), 0);
+        assert_int_equal(
+            sodium_hex2bin(bytes, sizeof(bytes), ROWS[i], strlen(ROWS[i]), NULL, &len, NULL), 0);
         copy = malloc(len > 0 ? len : 1); /* exact, for the sanitizer */
         assert_non_null(copy);
         memcpy(copy, bytes, len);
@@ -289,7 +294,8 @@ static void lengths_are_bounded(void **state) {
     memcpy(text, "/dns/", 5);
     assert_int_equal(atl_multiaddr_encode(text, bytes, sizeof(bytes), &len), ATLAS_ERR_ADDRESS);
     memset(bytes, 0, sizeof(bytes));
-    assert_int_equal(atl_multiaddr_decode(bytes, sizeof(bytes), out, sizeof(out)), ATLAS_ERR_ADDRESS);
+    assert_int_equal(atl_multiaddr_decode(bytes, sizeof(bytes), out, sizeof(out)),
+                     ATLAS_ERR_ADDRESS);
     /* three names of 250 bytes: each is right, together they are too long */
     memset(text, 'a', 780);
     for (i = 0; i < 3; i++) {
@@ -302,7 +308,8 @@ static void lengths_are_bounded(void **state) {
     assert_int_equal(atl_multiaddr_encode(text, bytes, sizeof(bytes), &len), ATLAS_OK);
 }
 
-/* Random walks through the components: whatever encodes decodes to a text that encodes to the same bytes. */
+/* Random walks through the components: whatever encodes decodes to a text that encodes to the same
+ * bytes. */
 static void random_addresses_round_trip(void **state) {
     testenv t;
     int i;

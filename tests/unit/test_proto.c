@@ -15,12 +15,12 @@
 
 static void fields_of_every_kind(void **state) {
     static const uint8_t DATA[] = {
-        0x08, 0x96, 0x01,                                           /* 1: 150 */
-        0x12, 0x07, 't',  'e',  's',  't',  'i',  'n',  'g',        /* 2: "testing" */
-        0x19, 1,    2,    3,    4,    5,    6,    7,    8,          /* 3: fixed64 */
-        0x25, 1,    2,    3,    4,                                  /* 4: fixed32 */
+        0x08, 0x96, 0x01,                                                 /* 1: 150 */
+        0x12, 0x07, 't',  'e',  's',  't',  'i',  'n',  'g',              /* 2: "testing" */
+        0x19, 1,    2,    3,    4,    5,    6,    7,    8,                /* 3: fixed64 */
+        0x25, 1,    2,    3,    4,                                        /* 4: fixed32 */
         0x28, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x01, /* 5: -1 */
-        0xfa, 0xff, 0xff, 0xff, 0x0f, 0x00,                         /* 2^29 - 1: "" */
+        0xfa, 0xff, 0xff, 0xff, 0x0f, 0x00,                               /* 2^29 - 1: "" */
     };
     static const struct {
         uint32_t number;
@@ -62,17 +62,21 @@ static void malformed_fields(void **state) {
         {{0x12}, 1, ATLAS_ERR_TRUNCATED},
         {{0x19, 1, 2, 3, 4, 5, 6, 7}, 8, ATLAS_ERR_TRUNCATED},
         {{0x25, 1, 2, 3}, 4, ATLAS_ERR_TRUNCATED},
-        {{0x00, 0x00}, 2, ATLAS_ERR_MALFORMED},       /* field number 0 */
+        {{0x00, 0x00}, 2, ATLAS_ERR_MALFORMED}, /* field number 0 */
         {{0x02, 0x00}, 2, ATLAS_ERR_MALFORMED},
-        {{0x0b}, 1, ATLAS_ERR_MALFORMED},             /* start of a group */
-        {{0x0c}, 1, ATLAS_ERR_MALFORMED},             /* end of a group */
-        {{0x0e}, 1, ATLAS_ERR_MALFORMED},             /* no such wire type */
+        {{0x0b}, 1, ATLAS_ERR_MALFORMED}, /* start of a group */
+        {{0x0c}, 1, ATLAS_ERR_MALFORMED}, /* end of a group */
+        {{0x0e}, 1, ATLAS_ERR_MALFORMED}, /* no such wire type */
         {{0x0f}, 1, ATLAS_ERR_MALFORMED},
-        {{0x88, 0x00, 0x01}, 3, ATLAS_ERR_MALFORMED}, /* tag not minimal */
-        {{0x12, 0x81, 0x00, 'a'}, 4, ATLAS_ERR_MALFORMED}, /* length not minimal */
+        {{0x88, 0x00, 0x01}, 3, ATLAS_ERR_MALFORMED},                   /* tag not minimal */
+        {{0x12, 0x81, 0x00, 'a'}, 4, ATLAS_ERR_MALFORMED},              /* length not minimal */
         {{0x80, 0x80, 0x80, 0x80, 0x10, 0x01}, 6, ATLAS_ERR_MALFORMED}, /* number 2^29 */
-        {{0x08, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x02}, 11, ATLAS_ERR_MALFORMED},
-        {{0x08, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x01}, 12, ATLAS_ERR_MALFORMED},
+        {{0x08, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x02},
+         11,
+         ATLAS_ERR_MALFORMED},
+        {{0x08, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x01},
+         12,
+         ATLAS_ERR_MALFORMED},
     };
     size_t i;
 

@@ -1,4 +1,5 @@
-/* The bounded reader. Vectors: RFC 9000 appendix A.1 (varints), multiformats/unsigned-varint README (uvarints). */
+/* The bounded reader. Vectors: RFC 9000 appendix A.1 (varints), multiformats/unsigned-varint README
+ * (uvarints). */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

@@ -73,54 +73,55 @@ static void what_can_be_dialled(void **state) {
     }
 }
 
+static const struct {
+    const char *text;
+    int32_t rc;
+} REFUSED[] = {
+    {"", ATLAS_ERR_PEER_ID},
+    {"x", ATLAS_ERR_PEER_ID},
+    {"example.org", ATLAS_ERR_PEER_ID},
+    {"12D3KooW", ATLAS_ERR_PEER_ID},
+    {ID " ", ATLAS_ERR_PEER_ID},
+    {"/", ATLAS_ERR_ADDRESS},
+    {"/ip4/1.2.3/udp/1/quic-v1/p2p/" ID, ATLAS_ERR_ADDRESS},
+    {IP4 "/p2p/x", ATLAS_ERR_PEER_ID},
+    {IP4 "/p2p/QmYyQSo1c1Ym7orWxLYvCrM2EmxFTANf8wXmmE7DWjhx5N", ATLAS_ERR_PEER_ID},
+    {IP4 "/quic/p2p/" ID, ATLAS_ERR_ADDRESS},
+    /* no peer at the end */
+    {IP4, ATLAS_ERR_ADDRESS},
+    {"/ip4/192.0.2.1/udp/3478", ATLAS_ERR_ADDRESS},
+    {IP4 "/p2p/" RELAY "/p2p-circuit", ATLAS_ERR_ADDRESS},
+    {"/p2p/" RELAY "/p2p-circuit", ATLAS_ERR_ADDRESS},
+    /* valid multiaddrs that lead nowhere from here */
+    {"/ip4/1.2.3.4/tcp/1/p2p/" ID, ATLAS_ERR_UNSUPPORTED},
+    {"/ip4/1.2.3.4/tcp/1/tls/ws/p2p/" ID, ATLAS_ERR_UNSUPPORTED},
+    {"/ip4/1.2.3.4/udp/1/p2p/" ID, ATLAS_ERR_UNSUPPORTED},
+    {"/ip4/1.2.3.4/p2p/" ID, ATLAS_ERR_UNSUPPORTED},
+    {"/ip4/1.2.3.4", ATLAS_ERR_UNSUPPORTED},
+    {"/ip4/1.2.3.4/udp/0/quic-v1/p2p/" ID, ATLAS_ERR_UNSUPPORTED},
+    {"/ip4/0.0.0.0/udp/1/quic-v1/p2p/" ID, ATLAS_ERR_UNSUPPORTED},
+    {"/ip4/224.0.0.1/udp/1/quic-v1/p2p/" ID, ATLAS_ERR_UNSUPPORTED},
+    {"/ip6/::/udp/1/quic-v1/p2p/" ID, ATLAS_ERR_UNSUPPORTED},
+    {"/ip6/ff02::1/udp/1/quic-v1/p2p/" ID, ATLAS_ERR_UNSUPPORTED},
+    {"/ip6/::ffff:0.0.0.0/udp/1/quic-v1/p2p/" ID, ATLAS_ERR_UNSUPPORTED},
+    {"/dnsaddr/a.org/p2p/" ID, ATLAS_ERR_UNSUPPORTED},
+    {"/udp/1/quic-v1/p2p/" ID, ATLAS_ERR_UNSUPPORTED},
+    {"/quic-v1", ATLAS_ERR_UNSUPPORTED},
+    {IP4 "/quic-v1/p2p/" ID, ATLAS_ERR_UNSUPPORTED},
+    {IP4 "/p2p/" ID "/p2p/" ID, ATLAS_ERR_UNSUPPORTED},
+    {"/p2p-circuit/p2p/" ID, ATLAS_ERR_UNSUPPORTED},
+    {IP4 "/p2p-circuit/p2p/" ID, ATLAS_ERR_UNSUPPORTED},
+    {IP4 "/p2p/" RELAY "/p2p-circuit/p2p-circuit/p2p/" ID, ATLAS_ERR_UNSUPPORTED},
+    {IP4 "/p2p/" RELAY "/p2p-circuit/p2p/" RELAY "/p2p-circuit/p2p/" ID, ATLAS_ERR_UNSUPPORTED},
+    {IP4 "/p2p/" RELAY "/p2p-circuit" IP4 "/p2p/" ID, ATLAS_ERR_UNSUPPORTED},
+    {"/p2p/" ID IP4, ATLAS_ERR_UNSUPPORTED},
+};
+
 static void what_cannot(void **state) {
-    static const struct {
-        const char *text;
-        int32_t rc;
-    } ROWS[] = {
-        {"", ATLAS_ERR_PEER_ID},
-        {"x", ATLAS_ERR_PEER_ID},
-        {"example.org", ATLAS_ERR_PEER_ID},
-        {"12D3KooW", ATLAS_ERR_PEER_ID},
-        {ID " ", ATLAS_ERR_PEER_ID},
-        {"/", ATLAS_ERR_ADDRESS},
-        {"/ip4/1.2.3/udp/1/quic-v1/p2p/" ID, ATLAS_ERR_ADDRESS},
-        {IP4 "/p2p/x", ATLAS_ERR_PEER_ID},
-        {IP4 "/p2p/QmYyQSo1c1Ym7orWxLYvCrM2EmxFTANf8wXmmE7DWjhx5N", ATLAS_ERR_PEER_ID},
-        {IP4 "/quic/p2p/" ID, ATLAS_ERR_ADDRESS},
-        /* no peer at the end */
-        {IP4, ATLAS_ERR_ADDRESS},
-        {"/ip4/192.0.2.1/udp/3478", ATLAS_ERR_ADDRESS},
-        {IP4 "/p2p/" RELAY "/p2p-circuit", ATLAS_ERR_ADDRESS},
-        {"/p2p/" RELAY "/p2p-circuit", ATLAS_ERR_ADDRESS},
-        /* valid multiaddrs that lead nowhere from here */
-        {"/ip4/1.2.3.4/tcp/1/p2p/" ID, ATLAS_ERR_UNSUPPORTED},
-        {"/ip4/1.2.3.4/tcp/1/tls/ws/p2p/" ID, ATLAS_ERR_UNSUPPORTED},
-        {"/ip4/1.2.3.4/udp/1/p2p/" ID, ATLAS_ERR_UNSUPPORTED},
-        {"/ip4/1.2.3.4/p2p/" ID, ATLAS_ERR_UNSUPPORTED},
-        {"/ip4/1.2.3.4", ATLAS_ERR_UNSUPPORTED},
-        {"/ip4/1.2.3.4/udp/0/quic-v1/p2p/" ID, ATLAS_ERR_UNSUPPORTED},
-        {"/ip4/0.0.0.0/udp/1/quic-v1/p2p/" ID, ATLAS_ERR_UNSUPPORTED},
-        {"/ip4/224.0.0.1/udp/1/quic-v1/p2p/" ID, ATLAS_ERR_UNSUPPORTED},
-        {"/ip6/::/udp/1/quic-v1/p2p/" ID, ATLAS_ERR_UNSUPPORTED},
-        {"/ip6/ff02::1/udp/1/quic-v1/p2p/" ID, ATLAS_ERR_UNSUPPORTED},
-        {"/ip6/::ffff:0.0.0.0/udp/1/quic-v1/p2p/" ID, ATLAS_ERR_UNSUPPORTED},
-        {"/dnsaddr/a.org/p2p/" ID, ATLAS_ERR_UNSUPPORTED},
-        {"/udp/1/quic-v1/p2p/" ID, ATLAS_ERR_UNSUPPORTED},
-        {"/quic-v1", ATLAS_ERR_UNSUPPORTED},
-        {IP4 "/quic-v1/p2p/" ID, ATLAS_ERR_UNSUPPORTED},
-        {IP4 "/p2p/" ID "/p2p/" ID, ATLAS_ERR_UNSUPPORTED},
-        {"/p2p-circuit/p2p/" ID, ATLAS_ERR_UNSUPPORTED},
-        {IP4 "/p2p-circuit/p2p/" ID, ATLAS_ERR_UNSUPPORTED},
-        {IP4 "/p2p/" RELAY "/p2p-circuit/p2p-circuit/p2p/" ID, ATLAS_ERR_UNSUPPORTED},
-        {IP4 "/p2p/" RELAY "/p2p-circuit/p2p/" RELAY "/p2p-circuit/p2p/" ID, ATLAS_ERR_UNSUPPORTED},
-        {IP4 "/p2p/" RELAY "/p2p-circuit" IP4 "/p2p/" ID, ATLAS_ERR_UNSUPPORTED},
-        {"/p2p/" ID IP4, ATLAS_ERR_UNSUPPORTED},
-    };
     size_t i;
 
     (void)state;
-    for (i = 0; i < ATL_COUNT(ROWS); i++) {
+    for (i = 0; i < ATL_COUNT(REFUSED); i++) {
         atlas_target_info info;
         atlas_target_info before;
         int32_t rc;
@@ -128,9 +129,9 @@ static void what_cannot(void **state) {
         memset(&info, 0x5e, sizeof(info));
         info.size = sizeof(info);
         before = info;
-        rc = atlas_target_parse(ROWS[i].text, &info);
-        if (rc != ROWS[i].rc) {
-            fail_msg("%s gives %d", ROWS[i].text, (int)rc);
+        rc = atlas_target_parse(REFUSED[i].text, &info);
+        if (rc != REFUSED[i].rc) {
+            fail_msg("%s gives %d", REFUSED[i].text, (int)rc);
         }
         assert_memory_equal(&info, &before, sizeof(info));
     }
@@ -146,7 +147,9 @@ static void fields_of_what_is_dialled(void **state) {
     assert_int_equal(maddr.port, 3478);
     assert_int_equal(maddr.addr.port, 3478);
     assert_int_equal(maddr.has_peer || maddr.has_relay, 0);
-    assert_int_equal(atl_maddr_parse("/dns6/relay.example/udp/443/quic-v1/p2p/" RELAY "/p2p-circuit", &maddr), ATLAS_OK);
+    assert_int_equal(
+        atl_maddr_parse("/dns6/relay.example/udp/443/quic-v1/p2p/" RELAY "/p2p-circuit", &maddr),
+        ATLAS_OK);
     assert_int_equal(maddr.host_kind, ATL_HOST_DNS6);
     assert_string_equal(maddr.host, "relay.example");
     assert_int_equal(maddr.port, 443);
@@ -169,7 +172,8 @@ static void the_longest_target_has_room(void **state) {
     for (i = 60; i < 253; i += 61) {
         name[i] = '.';
     }
-    (void)snprintf(text, sizeof(text), "/dns4/%s/udp/65535/quic-v1/p2p/" RELAY "/p2p-circuit/p2p/" ID, name);
+    (void)snprintf(text, sizeof(text),
+                   "/dns4/%s/udp/65535/quic-v1/p2p/" RELAY "/p2p-circuit/p2p/" ID, name);
     assert_int_equal(atlas_target_parse(text, &info), ATLAS_OK);
     assert_int_equal(atl_maddr_parse(text, &maddr), ATLAS_OK);
     assert_string_equal(maddr.host, name);
@@ -194,10 +198,8 @@ static void wrong_arguments(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(what_can_be_dialled),
-        cmocka_unit_test(what_cannot),
-        cmocka_unit_test(fields_of_what_is_dialled),
-        cmocka_unit_test(the_longest_target_has_room),
+        cmocka_unit_test(what_can_be_dialled),       cmocka_unit_test(what_cannot),
+        cmocka_unit_test(fields_of_what_is_dialled), cmocka_unit_test(the_longest_target_has_room),
         cmocka_unit_test(wrong_arguments),
     };
 

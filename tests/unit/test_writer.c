@@ -14,7 +14,8 @@
 #include "testenv.h"
 
 static void what_is_written(void **state) {
-    static const uint8_t EXPECTED[] = {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 'x', 'y', 0, 0};
+    static const uint8_t EXPECTED[] = {1,  2,  3,  4,  5,  6,   7,   8, 9, 10,
+                                       11, 12, 13, 14, 15, 'x', 'y', 0, 0};
     uint8_t buf[sizeof(EXPECTED)];
     atl_writer writer;
 

@@ -1,5 +1,5 @@
-/* An atl_env for tests: memory that is counted and can be made to fail, random bytes from a seed, clocks that the
- * test moves. Include cmocka before this.
+/* An atl_env for tests: memory that is counted and can be made to fail, random bytes from a seed,
+ * clocks that the test moves. Include cmocka before this.
  *
  *     testenv t;
  *     testenv_init(&t);
@@ -140,9 +140,10 @@ static TESTENV_UNUSED void testenv_done(testenv *t) {
     assert_int_equal(t->live, 0);
 }
 
-/* Runs `scenario` in fresh environments with its first, second, ... allocation failing (alone, then with all that
- * follow), until it runs through without reaching the failing one. The scenario must clean up after itself in every
- * case; leaks are asserted. Returns how many allocations it makes. */
+/* Runs `scenario` in fresh environments with its first, second, ... allocation failing (alone, then
+ * with all that follow), until it runs through without reaching the failing one. The scenario must
+ * clean up after itself in every case; leaks are asserted. Returns how many allocations it makes.
+ */
 static TESTENV_UNUSED size_t testenv_each_failure(void (*scenario)(testenv *t, void *user),
                                                   void *user) {
     size_t n;
