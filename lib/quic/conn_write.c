@@ -39,9 +39,15 @@ static atl_qstream *next_stream(atl_qconn *conn) {
     return ATL_CONTAINER(conn->sendable.next, atl_qstream, send_node);
 }
 
+/* To the end of the line, or out of it. */
 static void rotate(atl_qconn *conn, atl_qstream *stream) {
+    int more = stream->next_chunk != NULL || (stream->fin && !stream->fin_sent);
+
+    if (more && conn->sendable.next == conn->sendable.prev) {
+        return; /* alone */
+    }
     atl_list_remove(&stream->send_node);
-    if (atl_qstream_has_output(stream)) {
+    if (more) {
         atl_list_append(&conn->sendable, &stream->send_node);
     }
 }
@@ -79,6 +85,7 @@ static ngtcp2_ssize write_stream(atl_qconn *conn, atl_qstream *stream, ngtcp2_pa
 
 /* The next packet of the connection into out[cap]. >0 its length, 0 nothing more now, <0 fatal. */
 static ngtcp2_ssize write_packet(atl_qconn *conn, ngtcp2_path *path, ngtcp2_pkt_info *info, uint8_t *out, size_t cap) {
+    atl_qstream *stream;
     ngtcp2_ssize n;
 
     if (conn->state == ATL_CONN_OPEN) {
@@ -88,12 +95,7 @@ static ngtcp2_ssize write_packet(atl_qconn *conn, ngtcp2_path *path, ngtcp2_pkt_
                 return n;
             }
         }
-        while (ngtcp2_conn_get_max_data_left2(conn->quic) > 0 || (next_stream(conn) != NULL && next_stream(conn)->next_chunk == NULL)) {
-            atl_qstream *stream = next_stream(conn);
-
-            if (stream == NULL) {
-                break;
-            }
+        while ((stream = next_stream(conn)) != NULL && (stream->next_chunk == NULL || ngtcp2_conn_get_max_data_left2(conn->quic) > 0)) {
             n = write_stream(conn, stream, path, info, out, cap);
             if (n != NGTCP2_ERR_WRITE_MORE) {
                 return n;

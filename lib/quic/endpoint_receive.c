@@ -43,15 +43,9 @@ static atl_qconn *find_by_reset_token(atl_endpoint *ep, const uint8_t *data, siz
     return slot == NULL ? NULL : slot->ptr;
 }
 
-static void receive_short(atl_endpoint *ep, const atl_qpath *path, const uint8_t *data, size_t len, uint8_t ecn) {
-    const atl_idmap_slot *slot;
+static void receive_short(atl_endpoint *ep, const atl_qpath *path, const atl_idmap_slot *slot, const uint8_t *data, size_t len, uint8_t ecn) {
     atl_qconn *conn;
 
-    if (len < 1 + ATL_CID_LEN) {
-        ep->stats.dropped_malformed++;
-        return;
-    }
-    slot = atl_idmap_get(&ep->ids, atl_id_key(data + 1));
     if (slot != NULL && slot->kind == ATL_ID_CONN) {
         atl_qconn_read(slot->ptr, path, data, len, ecn);
         return;
@@ -130,7 +124,11 @@ void atl_receive_quic(atl_endpoint *ep, const atl_qpath *path, uint8_t *data, si
         receive_long(ep, path, data, len, ecn);
         break;
     case 1:
-        receive_short(ep, path, data, len, ecn);
+        if (len > ATL_CID_LEN) {
+            receive_short(ep, path, atl_idmap_get(&ep->ids, atl_id_key(data + 1)), data, len, ecn);
+        } else {
+            ep->stats.dropped_malformed++;
+        }
         break;
     default:
         ep->stats.dropped_malformed++;
@@ -153,56 +151,49 @@ static void receive_circuit(atl_endpoint *ep, atl_circuit *circuit, const atl_rx
     atl_receive_quic(ep, &inner, data + ATL_CIRCUIT_HEADER, len - ATL_CIRCUIT_HEADER, rx->ecn);
 }
 
-static void receive_one(atl_endpoint *ep, const atl_rx *rx, const atl_qpath *path, uint8_t *data, size_t len) {
-    const atl_idmap_slot *slot;
+/* The relay's packets are taken a run at a time. Returns the bytes consumed. */
+static size_t forward_run(atl_endpoint *ep, const atl_rx *rx, size_t at, void *ptr, size_t one) {
+    atl_rx rest = *rx;
+    size_t used = 0;
 
-    if (len == 0) {
-        ep->stats.dropped_malformed++;
-        return;
-    }
-    if (data[0] >> 6 == 0) {
-        atl_rx one = *rx;
-
-        one.data = data;
-        one.len = len;
-        one.segment = len;
-        if (ep->hooks.on_stun != NULL) {
-            ep->hooks.on_stun(ep->hooks.user, &one);
-        }
-        return;
-    }
-    if (data[0] >> 6 == 1 && len > ATL_CIRCUIT_HEADER) {
-        slot = atl_idmap_get(&ep->ids, atl_id_key(data + 1));
-        if (slot != NULL && slot->kind == ATL_ID_CIRCUIT) {
-            receive_circuit(ep, slot->ptr, rx, data, len);
-            return;
-        }
-    }
-    atl_receive_quic(ep, path, data, len, rx->ecn);
-}
-
-/* The relay's packets are taken a run at a time. Returns the bytes consumed, 0 when the train does not begin with one. */
-static size_t forward_run(atl_endpoint *ep, const atl_rx *rx, size_t at) {
-    const uint8_t *data = rx->data + at;
-    const atl_idmap_slot *slot;
-    atl_rx rest;
-    size_t used;
-
-    if (ep->hooks.on_forward == NULL || rx->len - at <= ATL_CIRCUIT_HEADER || data[0] >> 6 != 1) {
-        return 0;
-    }
-    slot = atl_idmap_get(&ep->ids, atl_id_key(data + 1));
-    if (slot == NULL || slot->kind != ATL_ID_FORWARD) {
-        return 0;
-    }
-    rest = *rx;
     rest.data += at;
     rest.len -= at;
-    used = ep->hooks.on_forward(ep->hooks.user, slot->ptr, &rest);
-    if (used == 0 || used > rest.len) {
-        used = rest.segment < rest.len ? rest.segment : rest.len;
+    if (ep->hooks.on_forward != NULL) {
+        used = ep->hooks.on_forward(ep->hooks.user, ptr, &rest);
     }
-    return used;
+    return used == 0 || used > rest.len ? one : used;
+}
+
+/* A short header: a connection, a circuit that ends here, or one that is forwarded; the table tells. */
+static size_t receive_with_id(atl_endpoint *ep, const atl_rx *rx, const atl_qpath *path, size_t at, size_t len) {
+    uint8_t *data = rx->data + at;
+    const atl_idmap_slot *slot;
+
+    if (len <= ATL_CIRCUIT_HEADER) {
+        ep->stats.dropped_malformed++;
+        return len;
+    }
+    slot = atl_idmap_get(&ep->ids, atl_id_key(data + 1));
+    if (slot != NULL && slot->kind == ATL_ID_FORWARD) {
+        return forward_run(ep, rx, at, slot->ptr, len);
+    }
+    if (slot != NULL && slot->kind == ATL_ID_CIRCUIT) {
+        receive_circuit(ep, slot->ptr, rx, data, len);
+    } else {
+        receive_short(ep, path, slot, data, len, rx->ecn);
+    }
+    return len;
+}
+
+static void receive_stun(atl_endpoint *ep, const atl_rx *rx, uint8_t *data, size_t len) {
+    atl_rx one = *rx;
+
+    one.data = data;
+    one.len = len;
+    one.segment = len;
+    if (ep->hooks.on_stun != NULL) {
+        ep->hooks.on_stun(ep->hooks.user, &one);
+    }
 }
 
 static void receive_train(atl_endpoint *ep, const atl_rx *rx) {
@@ -215,11 +206,15 @@ static void receive_train(atl_endpoint *ep, const atl_rx *rx) {
     ep->stats.rx_bytes += rx->len;
     ep->stats.rx_datagrams += (rx->len + rx->segment - 1) / rx->segment;
     while (at < rx->len) {
-        size_t len = forward_run(ep, rx, at);
+        size_t len = rx->len - at < rx->segment ? rx->len - at : rx->segment;
+        uint8_t *data = rx->data + at;
 
-        if (len == 0) {
-            len = rx->len - at < rx->segment ? rx->len - at : rx->segment;
-            receive_one(ep, rx, &path, rx->data + at, len);
+        if (data[0] >> 6 == 1) {
+            len = receive_with_id(ep, rx, &path, at, len);
+        } else if (data[0] >> 6 == 0) {
+            receive_stun(ep, rx, data, len);
+        } else {
+            atl_receive_quic(ep, &path, data, len, rx->ecn);
         }
         at += len;
     }
