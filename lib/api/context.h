@@ -6,6 +6,7 @@
 #ifndef ATL_API_CONTEXT_H
 #define ATL_API_CONTEXT_H
 
+#include "api/hooks.h"
 #include "api/options.h"
 #include "io/os.h"
 #include "peer/manager.h"
@@ -28,9 +29,9 @@ typedef struct atl_io_factory {
 } atl_io_factory;
 
 struct atlas_ctx {
-    atl_env env; /* its hooks are wrappers that mark the time spent in hooks; see app */
+    atl_env env; /* its hooks are wrappers that mark the time spent in hooks; see api/hooks.h */
     atl_loop loop;
-    atlas_hooks app; /* as the application gave them */
+    atl_hook_frame hooks; /* the hooks as the application gave them */
     atl_io io;
     atl_os *os; /* NULL with a factory */
     atl_io_factory factory;
@@ -58,6 +59,7 @@ struct atlas_ctx {
     atl_task wake_event;
     atl_task shutdown_event;
     uint64_t reported; /* the deadline that the timer hook knows */
+    uint8_t left;      /* the last drive call stopped at its budget */
     uint8_t in_hook;   /* no function of this context may be called */
     uint8_t in_process;
     uint8_t in_callback; /* application callbacks are being delivered */

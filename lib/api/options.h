@@ -27,7 +27,9 @@ int32_t atl_options_set_u64(atl_options *options, uint32_t option, uint64_t valu
 int32_t atl_options_set_str(atl_options *options, uint32_t option, const char *value, int started);
 int32_t atl_options_get_u64(const atl_options *options, uint32_t option, uint64_t *out);
 
-void atl_options_quic(const atl_options *options, atl_quic_params *out);
+/* A relay server (`relay` not 0) serves its nodes besides the connections that max_connections
+ * allows. */
+void atl_options_quic(const atl_options *options, int relay, atl_quic_params *out);
 void atl_options_relay(const atl_options *options, atl_relay_limits *out);
 
 #endif

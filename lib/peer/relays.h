@@ -15,7 +15,7 @@ typedef struct atl_relay_entry {
     struct atl_peers *peers;
     atl_relay_client *client; /* NULL before the sockets are open */
     atl_task event;           /* delivers on_relay */
-    atl_task reap;            /* frees a temporary relay */
+    atl_timer reap;           /* frees a temporary relay a moment after its last use */
     uint32_t users;           /* attempts and connections through it */
     uint8_t configured;
     atl_maddr addr;
@@ -34,6 +34,8 @@ void atl_relays_init(atl_relays *relays, struct atl_peers *peers);
 void atl_relays_free(atl_relays *relays);
 /* Makes clients of the entries that have none. */
 int32_t atl_relays_open(atl_relays *relays);
+/* Frees the clients, keeps the entries. */
+void atl_relays_close(atl_relays *relays);
 /* ATLAS_ERR_ADDRESS, ATLAS_ERR_PEER_ID, ATLAS_ERR_UNSUPPORTED, ATLAS_ERR_EXISTS, ATLAS_ERR_LIMIT,
  * ATLAS_ERR_SELF, ATLAS_ERR_NOMEM. */
 int32_t atl_relays_add(atl_relays *relays, const char *text);

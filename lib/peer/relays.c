@@ -1,0 +1,292 @@
+#include "peer/relays.h"
+
+#include "peer/manager.h"
+
+#include <string.h>
+
+/* A temporary relay stays this long after its last use: goodbyes go through it, and a second dial
+ * finds it connected. */
+#define LINGER (2 * ATL_SECOND)
+
+static void entry_free(atl_relay_entry *entry);
+
+void atl_relays_init(atl_relays *relays, atl_peers *peers) {
+    memset(relays, 0, sizeof(*relays));
+    relays->peers = peers;
+    atl_list_init(&relays->entries);
+}
+
+void atl_relays_free(atl_relays *relays) {
+    while (!atl_list_empty(&relays->entries)) {
+        entry_free(ATL_CONTAINER(relays->entries.next, atl_relay_entry, node));
+    }
+}
+
+/* ---- what the client tells ---- */
+
+static void on_state(void *user, atl_relay_client *client) {
+    atl_relay_entry *entry = user;
+
+    (void)client;
+    if (entry->configured) {
+        atl_post_event(entry->peers->loop, &entry->event);
+    }
+}
+
+static int32_t on_incoming(void *user, atl_relay_client *client, const atl_peer_id *source) {
+    const atl_relay_entry *entry = user;
+
+    (void)client;
+    (void)source;
+    if (!entry->peers->limits.enable_relay) {
+        return ATLAS_ERR_RELAY_REFUSED;
+    }
+    return atl_peers_on_initial(entry->peers) == ATLAS_OK ? ATLAS_OK : ATLAS_ERR_RELAY_REFUSED;
+}
+
+static void deliver_state(atl_task *task) {
+    atl_relay_entry *entry = task->user;
+    const atlas_callbacks *callbacks = entry->peers->callbacks;
+    atlas_relay_event event;
+
+    if (callbacks->on_relay != NULL) {
+        atl_relay_entry_event(entry, &event);
+        callbacks->on_relay(callbacks->user, entry->peers->ctx, &event);
+    }
+}
+
+void atl_relay_entry_event(const atl_relay_entry *entry, atlas_relay_event *out) {
+    memset(out, 0, sizeof(*out));
+    out->size = sizeof(*out);
+    if (entry->client != NULL) {
+        atl_relay_client_event(entry->client, out);
+        return;
+    }
+    out->state = ATLAS_RELAY_IDLE;
+    out->addr = entry->text;
+    out->relay = strrchr(entry->text, '/') + 1;
+    out->observed = "";
+    out->text = "not started";
+}
+
+/* ---- entries ---- */
+
+static void reap(atl_timer *timer, uint64_t now) {
+    atl_relay_entry *entry = timer->user;
+
+    (void)now;
+    if (entry->users == 0 && !entry->configured) {
+        entry_free(entry);
+    }
+}
+
+static int32_t make_client(atl_relay_entry *entry) {
+    static const atl_relay_client_ops ops = {.on_state = on_state, .on_incoming = on_incoming};
+    atl_peers *peers = entry->peers;
+    const atl_relay_client_config config = {
+        .ep = peers->ep,
+        .self = peers->self,
+        .addr = entry->addr,
+        .presence_interval = &peers->limits.presence_interval,
+        .handshake_timeout = &peers->limits.handshake_timeout,
+        .max_clock_drift = &peers->limits.max_clock_drift,
+    };
+
+    if (entry->client != NULL || peers->ep == NULL) {
+        return ATLAS_OK;
+    }
+    return atl_relay_client_new(&config, &ops, entry, &entry->client);
+}
+
+static void want(atl_relay_entry *entry) {
+    const atl_relays *relays = &entry->peers->relays;
+
+    if (entry->client != NULL && entry->configured) {
+        atl_relay_client_want(entry->client, relays->connect, relays->announce);
+    }
+}
+
+static void entry_free(atl_relay_entry *entry) {
+    if (entry->configured) {
+        entry->peers->relays.configured--;
+    }
+    if (entry->client != NULL) {
+        atl_relay_client_free(entry->client);
+    }
+    atl_task_cancel(&entry->event);
+    atl_timer_clear(entry->peers->loop, &entry->reap);
+    atl_list_remove(&entry->node);
+    atl_free(entry->peers->loop->env, entry);
+}
+
+static int32_t entry_new(atl_relays *relays, const atl_maddr *addr, atl_relay_entry **out) {
+    atl_relay_entry *entry = atl_calloc(relays->peers->loop->env, 1, sizeof(*entry));
+    int32_t rv;
+
+    if (entry == NULL) {
+        return ATLAS_ERR_NOMEM;
+    }
+    entry->peers = relays->peers;
+    entry->addr = *addr;
+    atl_task_init(&entry->event, deliver_state, entry);
+    atl_timer_init(&entry->reap, reap, entry);
+    atl_list_append(&relays->entries, &entry->node);
+    rv = atl_maddr_text(addr, entry->text, sizeof(entry->text));
+    if (rv == ATLAS_OK) {
+        rv = make_client(entry);
+    }
+    if (rv != ATLAS_OK) {
+        entry_free(entry);
+        return rv;
+    }
+    *out = entry;
+    return ATLAS_OK;
+}
+
+/* One connection a relay: two addresses of the same one would take the registration from each
+ * other. */
+static atl_relay_entry *by_peer(const atl_relays *relays, const atl_peer_id *peer) {
+    atl_list *node;
+
+    for (node = relays->entries.next; node != &relays->entries; node = node->next) {
+        atl_relay_entry *entry = ATL_CONTAINER(node, atl_relay_entry, node);
+
+        if (atl_peer_id_equal(&entry->addr.peer, peer)) {
+            return entry;
+        }
+    }
+    return NULL;
+}
+
+/* Configured entries stand first, in the order in which they were added. */
+static void place_configured(atl_relays *relays, atl_relay_entry *entry) {
+    atl_list *after = &relays->entries;
+    size_t i;
+
+    for (i = 0; i < relays->configured; i++) {
+        after = after->next;
+    }
+    atl_list_remove(&entry->node);
+    atl_list_prepend(after, &entry->node);
+    entry->configured = 1;
+    relays->configured++;
+}
+
+int32_t atl_relays_add(atl_relays *relays, const char *text) {
+    atl_relay_entry *entry;
+    atl_maddr addr;
+    int32_t rv = atl_maddr_parse(text, &addr);
+
+    if (rv != ATLAS_OK) {
+        return rv;
+    }
+    if (addr.host_kind == ATL_HOST_NONE || !addr.quic || addr.has_relay || !addr.has_peer) {
+        return ATLAS_ERR_ADDRESS;
+    }
+    if (atl_peer_id_equal(&addr.peer, &relays->peers->self)) {
+        return ATLAS_ERR_SELF;
+    }
+    entry = by_peer(relays, &addr.peer);
+    if (entry != NULL && entry->configured) {
+        return ATLAS_ERR_EXISTS;
+    }
+    if (relays->configured >= ATL_MAX_RELAYS) {
+        return ATLAS_ERR_LIMIT;
+    }
+    if (entry == NULL) {
+        rv = entry_new(relays, &addr, &entry);
+        if (rv != ATLAS_OK) {
+            return rv;
+        }
+    }
+    place_configured(relays, entry);
+    want(entry);
+    return ATLAS_OK;
+}
+
+int32_t atl_relays_find(atl_relays *relays, const atl_maddr *addr, atl_relay_entry **out) {
+    atl_relay_entry *entry = by_peer(relays, &addr->peer);
+
+    if (entry != NULL) {
+        *out = entry;
+        return ATLAS_OK;
+    }
+    return entry_new(relays, addr, out);
+}
+
+int32_t atl_relays_open(atl_relays *relays) {
+    atl_list *node;
+
+    for (node = relays->entries.next; node != &relays->entries; node = node->next) {
+        int32_t rv = make_client(ATL_CONTAINER(node, atl_relay_entry, node));
+
+        if (rv != ATLAS_OK) {
+            atl_relays_close(relays);
+            return rv;
+        }
+    }
+    return ATLAS_OK;
+}
+
+void atl_relays_close(atl_relays *relays) {
+    atl_list *node;
+
+    for (node = relays->entries.next; node != &relays->entries; node = node->next) {
+        atl_relay_entry *entry = ATL_CONTAINER(node, atl_relay_entry, node);
+
+        if (entry->client != NULL) {
+            atl_relay_client_free(entry->client);
+            entry->client = NULL;
+        }
+    }
+}
+
+atl_relay_entry *atl_relays_at(const atl_relays *relays, size_t index) {
+    atl_list *node = relays->entries.next;
+
+    if (index >= relays->configured) {
+        return NULL;
+    }
+    while (index-- > 0) {
+        node = node->next;
+    }
+    return ATL_CONTAINER(node, atl_relay_entry, node);
+}
+
+void atl_relays_presence(atl_relays *relays, int connect, int announce) {
+    size_t i;
+
+    if (relays->connect == (connect != 0) && relays->announce == (announce != 0)) {
+        return;
+    }
+    relays->connect = connect != 0;
+    relays->announce = announce != 0;
+    for (i = 0; i < relays->configured; i++) {
+        want(atl_relays_at(relays, i));
+    }
+}
+
+void atl_relay_entry_use(atl_relay_entry *entry) {
+    entry->users++;
+    atl_timer_clear(entry->peers->loop, &entry->reap);
+}
+
+void atl_relay_entry_unuse(atl_relay_entry *entry) {
+    entry->users--;
+    if (entry->users == 0 && !entry->configured) {
+        atl_timer_set(entry->peers->loop, &entry->reap, entry->peers->loop->now + LINGER);
+    }
+}
+
+int atl_relays_idle(const atl_relays *relays) {
+    size_t i;
+
+    for (i = 0; i < relays->configured; i++) {
+        const atl_relay_entry *entry = atl_relays_at(relays, i);
+
+        if (entry->client != NULL && atl_relay_client_state(entry->client) != ATLAS_RELAY_IDLE) {
+            return 0;
+        }
+    }
+    return 1;
+}
