@@ -555,34 +555,12 @@ static void no_memory(void **state) {
     assert_true(n > 5);
 }
 
-/* The agent's server: off at first, and answers when on. */
-static void serves(void **state) {
-    fixture *f = *state;
-    uint8_t id[12] = {1};
-    uint8_t buf[64];
-    atl_writer writer;
-    atl_rx rx;
-
-    atl_writer_init(&writer, buf, sizeof(buf));
-    atl_stun_begin(&writer, ATL_STUN_REQUEST, ATL_STUN_BINDING, id);
-    rx = world_rx("203.0.113.5:4", "10.0.0.2:7004", buf, writer.len);
-    atl_stun_agent_on_datagram(f->agent, &rx);
-    assert_int_equal(f->w->sent_count, 0);
-    atl_stun_agent_set_server(f->agent, 1);
-    atl_stun_agent_on_datagram(f->agent, &rx);
-    assert_int_equal(f->w->sent_count, 1);
-    assert_true(atl_stun_server_get_stats(atl_stun_agent_server(f->agent))->successes == 1);
-    atl_stun_agent_set_server(f->agent, 0);
-    atl_stun_agent_on_datagram(f->agent, &rx);
-    assert_int_equal(f->w->sent_count, 1);
-}
-
 int main(void) {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
     const struct CMUnitTest tests[] = {
         TEST(several),   TEST(all_fail),        TEST(names),     TEST(srv),
         TEST(families),  TEST(lookup_deadline), TEST(cancel),    TEST(freed),
-        TEST(arguments), TEST(resolver_errors), TEST(no_memory), TEST(serves),
+        TEST(arguments), TEST(resolver_errors), TEST(no_memory),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
