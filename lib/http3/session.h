@@ -45,9 +45,6 @@ atl_qconn *atl_h3_conn(atl_h3 *h3);
 void *atl_h3_user(atl_h3 *h3);
 /* Closes the connection with an HTTP/3 error code (0x100 H3_NO_ERROR) and a reason; on_closed follows. */
 void atl_h3_close(atl_h3 *h3, uint64_t code, const char *reason);
-/* For owners that are being freed: closes the connection with H3_NO_ERROR as far as that goes without waiting, and frees h3 and its
- * streams. No upcalls, on_closed included. Not from an upcall of the same session. */
-void atl_h3_free(atl_h3 *h3);
 /* Drops the session and its connection at once and silently: no upcall, no packet. Not from an upcall of the same session. What an
  * owner that goes away itself uses; atl_qconn_abort() alone would leave the session behind. */
 void atl_h3_abort(atl_h3 *h3);

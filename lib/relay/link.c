@@ -57,7 +57,7 @@ void atl_relay_link_free(atl_relay_client *client) {
         client->resolve = NULL;
     }
     if (client->h3 != NULL) {
-        atl_h3_free(client->h3);
+        atl_h3_abort(client->h3);
         client->h3 = NULL;
     }
     client->control = NULL;

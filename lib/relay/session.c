@@ -13,9 +13,10 @@
 #define H3_EXCESSIVE_LOAD 0x107u
 #define H3_REQUEST_CANCELLED 0x10cu
 
-static void send_message(atl_relay_session *session, int32_t rc, const uint8_t *buf, size_t len) {
+/* What an encoder wrote; `len` is looked at when that is done. */
+static void send_message(atl_relay_session *session, int32_t rc, const uint8_t *buf, const size_t *len) {
     if (rc == ATLAS_OK) {
-        atl_relay_session_send(session, buf, len);
+        atl_relay_session_send(session, buf, *len);
     }
 }
 
@@ -41,7 +42,7 @@ void atl_relay_session_send_error(atl_relay_session *session, const uint64_t *re
     msg.request = request != NULL ? *request : 0;
     msg.code = code;
     memcpy(msg.reason, reason, n < ATL_RELAY_REASON_MAX ? n : ATL_RELAY_REASON_MAX);
-    send_message(session, atl_relay_error_encode(&msg, buf, sizeof(buf), &len), buf, len);
+    send_message(session, atl_relay_error_encode(&msg, buf, sizeof(buf), &len), buf, &len);
 }
 
 void atl_relay_session_send_drain(atl_relay_session *session, uint64_t within) {
@@ -49,7 +50,7 @@ void atl_relay_session_send_drain(atl_relay_session *session, uint64_t within) {
     uint8_t buf[ATL_RELAY_MESSAGE_MAX];
     size_t len = 0;
 
-    send_message(session, atl_relay_drain_encode(&msg, buf, sizeof(buf), &len), buf, len);
+    send_message(session, atl_relay_drain_encode(&msg, buf, sizeof(buf), &len), buf, &len);
 }
 
 /* ---- the end of things ---- */
@@ -106,7 +107,7 @@ void atl_relay_session_free(atl_relay_session *session) {
     atl_h3 *h3 = session->h3;
 
     release(session);
-    atl_h3_free(h3);
+    atl_h3_abort(h3);
 }
 
 static void on_timer(atl_timer *timer, uint64_t now) {
@@ -138,7 +139,7 @@ static void tell_waiting(atl_relay_session *session) {
     msg.expiry = ATL_RELAY_MISSED * limits->presence_interval / ATL_MS;
     msg.interval = limits->presence_interval / ATL_MS;
     msg.observed = session->port.remote;
-    send_message(session, atl_relay_ready_encode(&msg, buf, sizeof(buf), &len), buf, len);
+    send_message(session, atl_relay_ready_encode(&msg, buf, sizeof(buf), &len), buf, &len);
 }
 
 static int drifts(const atl_relay_server *server, uint64_t timestamp) {
