@@ -185,6 +185,8 @@ void atl_qconn_fail(atl_qconn *conn, int32_t code, int tell, const char *text) {
             conn->text[i] = '?';
         }
     }
+    atl_log(conn->ep->env, ATLAS_LOG_DEBUG, "quic: %s connection %p ends: %s%s%s", conn->is_server ? "inbound" : "outbound", (void *)conn,
+            atlas_error_name(code), conn->text[0] == '\0' ? "" : ": ", conn->text);
     atl_timer_clear(conn->ep->loop, &conn->timer);
     atl_qconn_mark_dirty(conn);
 }

@@ -90,6 +90,8 @@ static void drop_initial(atl_qconn *conn) {
 static void confirm(atl_qconn *conn) {
     conn->state = ATL_CONN_OPEN;
     conn->ep->stats.handshakes++;
+    atl_log(conn->ep->env, ATLAS_LOG_DEBUG, "quic: %s connection %p is confirmed, %s", conn->is_server ? "inbound" : "outbound", (void *)conn,
+            conn->paths[conn->active].real.circuit == NULL ? "direct" : "through a circuit");
     if (conn->keepalive != 0) {
         ngtcp2_conn_set_keep_alive_timeout(conn->quic, conn->keepalive);
     }

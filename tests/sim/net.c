@@ -304,6 +304,14 @@ void sim_host_program(sim_host *host, void (*drive)(void *), uint64_t (*deadline
     host->user = user;
 }
 
+void sim_host_addr(const sim_host *host, atl_addr *out) {
+    *out = host->ip;
+}
+
+uint64_t sim_host_now(const sim_host *host) {
+    return host->net->now;
+}
+
 void sim_host_set_down(sim_host *host, int down) {
     host->down = down;
 }

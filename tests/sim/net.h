@@ -38,6 +38,8 @@ sim_host *sim_host_new(sim_net *net, const char *ip);
 /* The host's atl_io, and the hooks (clock, random) of a context that lives on it. */
 void sim_host_io(sim_host *host, atl_io *io);
 void sim_host_hooks(sim_host *host, atlas_hooks *hooks);
+void sim_host_addr(const sim_host *host, atl_addr *out);
+uint64_t sim_host_now(const sim_host *host);
 /* How the program on the host is run: `drive` whenever something has arrived or its deadline has come. */
 void sim_host_program(sim_host *host, void (*drive)(void *user), uint64_t (*deadline)(void *user), void *user);
 /* Runs ready handlers of sockets with something to read: to be called by the program's drive. 1 when some are left. */

@@ -1,0 +1,264 @@
+#include "node.h"
+
+#include "api/context.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#define FNV_START UINT64_C(0xcbf29ce484222325)
+
+static uint64_t fnv(uint64_t hash, const uint8_t *data, size_t len) {
+    size_t i;
+
+    for (i = 0; i < len; i++) {
+        hash = (hash ^ data[i]) * UINT64_C(0x100000001b3);
+    }
+    return hash;
+}
+
+/* ---- the simulator as the context's source of sockets ---- */
+
+static int32_t factory_open(void *user, atl_loop *loop, atl_io *io) {
+    (void)loop;
+    sim_host_io(((sim_node *)user)->host, io);
+    return ATLAS_OK;
+}
+
+static void factory_close(void *user, atl_io *io) {
+    (void)user;
+    (void)io;
+}
+
+static int32_t factory_process(void *user, atl_io *io, size_t budget) {
+    (void)io;
+    (void)budget;
+    return sim_host_process(((sim_node *)user)->host);
+}
+
+/* ---- streams ---- */
+
+static void pump(sim_node *node) {
+    static uint8_t block[16384];
+
+    while (node->out != NULL && node->sent_bytes < node->to_send) {
+        size_t want = node->to_send - node->sent_bytes < sizeof(block) ? (size_t)(node->to_send - node->sent_bytes) : sizeof(block);
+        size_t taken = 0;
+        size_t i;
+
+        for (i = 0; i < want; i++) {
+            block[i] = (uint8_t)((node->sent_bytes + i) * 31 >> 3);
+        }
+        if (atlas_stream_write(node->out, block, want, node->sent_bytes + want == node->to_send, &taken) != ATLAS_OK || taken == 0) {
+            return;
+        }
+        node->sent_hash = fnv(node->sent_hash, block, taken);
+        node->sent_bytes += taken;
+    }
+}
+
+static void on_readable(void *user, atlas_stream *stream) {
+    sim_node *node = user;
+    uint8_t buf[8192];
+    uint32_t fin = 0;
+    size_t len;
+
+    while (!fin && atlas_stream_read(stream, buf, sizeof(buf), &len, &fin) == ATLAS_OK) {
+        node->got_hash = fnv(node->got_hash, buf, len);
+        node->got_bytes += len;
+    }
+    node->got_fin |= (int)fin;
+}
+
+static void on_writable(void *user, atlas_stream *stream) {
+    (void)stream;
+    pump(user);
+}
+
+static void on_acked(void *user, atlas_stream *stream) {
+    (void)stream;
+    ((sim_node *)user)->out_acked = 1;
+}
+
+static void on_stream_closed(void *user, atlas_stream *stream, int32_t code, uint64_t app_code) {
+    sim_node *node = user;
+
+    (void)code;
+    (void)app_code;
+    node->streams_closed++;
+    if (node->out == stream) {
+        node->out = NULL;
+    }
+}
+
+static const atlas_stream_callbacks STREAM = {sizeof(STREAM), on_readable, on_writable, on_acked, on_stream_closed};
+
+/* ---- connections ---- */
+
+static void on_connected(void *user, atlas_conn *conn) {
+    sim_node *node = user;
+
+    node->connected++;
+    node->conn = conn;
+}
+
+static void on_path(void *user, atlas_conn *conn, const atlas_path_info *path, const char *reason) {
+    (void)conn;
+    (void)reason;
+    ((sim_node *)user)->path = path->kind;
+}
+
+static void on_attempt(void *user, atlas_conn *conn, const char *addr, int32_t code, const char *text) {
+    (void)conn;
+    (void)addr;
+    (void)code;
+    (void)text;
+    ((sim_node *)user)->attempts_failed++;
+}
+
+static void on_stream(void *user, atlas_conn *conn, atlas_stream *stream) {
+    (void)conn;
+    assert_int_equal(atlas_stream_set_callbacks(stream, &STREAM, user), ATLAS_OK);
+}
+
+static void on_message(void *user, atlas_conn *conn, const uint8_t *data, size_t len) {
+    sim_node *node = user;
+
+    (void)conn;
+    node->messages++;
+    snprintf(node->last_message, sizeof(node->last_message), "%.*s", (int)len, (const char *)data);
+}
+
+static void on_message_sent(void *user, atlas_conn *conn, uint64_t id, int32_t code) {
+    sim_node *node = user;
+
+    (void)conn;
+    (void)id;
+    node->sent++;
+    node->sent_code = code;
+}
+
+static void on_closed(void *user, atlas_conn *conn, int32_t code, uint64_t app_code, const char *text) {
+    sim_node *node = user;
+
+    (void)app_code;
+    node->closed++;
+    node->finals++;
+    node->close_code = code;
+    snprintf(node->close_text, sizeof(node->close_text), "%s", text);
+    if (node->conn == conn) {
+        node->conn = NULL;
+    }
+}
+
+static const atlas_conn_callbacks CONN = {.size = sizeof(CONN),
+                                          .on_connected = on_connected,
+                                          .on_path = on_path,
+                                          .on_attempt = on_attempt,
+                                          .on_stream = on_stream,
+                                          .on_message = on_message,
+                                          .on_message_sent = on_message_sent,
+                                          .on_closed = on_closed};
+
+static void on_connection(void *user, atlas_ctx *ctx, atlas_conn *conn) {
+    sim_node *node = user;
+    atlas_path_info path = {.size = sizeof(path)};
+
+    (void)ctx;
+    node->conn = conn;
+    node->connected++;
+    assert_int_equal(atlas_conn_set_callbacks(conn, &CONN, node), ATLAS_OK);
+    assert_int_equal(atlas_conn_get_path(conn, &path), ATLAS_OK);
+    node->path = path.kind;
+}
+
+static void on_relay(void *user, atlas_ctx *ctx, const atlas_relay_event *event) {
+    sim_node *node = user;
+
+    (void)ctx;
+    if (event->state == ATLAS_RELAY_ANNOUNCED && node->relay_state != ATLAS_RELAY_ANNOUNCED) {
+        node->relay_announced++;
+    }
+    node->relay_state = (int)event->state;
+    node->relay_code = event->code;
+    snprintf(node->observed, sizeof(node->observed), "%s", event->observed);
+}
+
+/* ---- the node ---- */
+
+/* With SIM_LOG in the environment: what the library says, with virtual time, to see why a scenario failed. */
+static void on_log(void *user, int32_t level, const char *text) {
+    char ip[ATLAS_ADDR_MAX];
+    atl_addr addr;
+
+    sim_host_addr(user, &addr);
+    atl_addr_ip_text(&addr, ip);
+    printf("%12.6f %s %d %s\n", (double)sim_host_now(user) / 1e9, ip, (int)level, text);
+}
+
+static void drive(void *user) {
+    assert_int_equal(atlas_process(((sim_node *)user)->ctx, NULL, 0), ATLAS_OK);
+}
+
+static uint64_t deadline(void *user) {
+    return atlas_next_deadline(((sim_node *)user)->ctx);
+}
+
+void sim_node_start(sim_node *node, uint16_t port) {
+    atl_io_factory factory = {node, factory_open, factory_close, factory_process};
+    atlas_callbacks callbacks = {.size = sizeof(callbacks), .user = node, .on_connection = on_connection, .on_relay = on_relay};
+    atlas_hooks hooks;
+    atlas_key *key;
+    uint8_t seed[32];
+
+    memset(seed, node->seed, sizeof(seed));
+    sim_host_hooks(node->host, &hooks);
+    hooks.log = getenv("SIM_LOG") != NULL ? on_log : NULL;
+    assert_int_equal(atlas_key_from_seed(seed, &key), ATLAS_OK);
+    assert_int_equal(atl_ctx_new_with_io(&hooks, key, &factory, &node->ctx), ATLAS_OK);
+    atlas_key_free(key);
+    assert_int_equal(atlas_set_u64(node->ctx, ATLAS_OPT_PORT, port), ATLAS_OK);
+    assert_int_equal(atlas_set_callbacks(node->ctx, &callbacks), ATLAS_OK);
+    assert_int_equal(atlas_open(node->ctx), ATLAS_OK);
+    assert_int_equal(atlas_local_addr(node->ctx, 0, node->addr, sizeof(node->addr)), ATLAS_OK);
+    node->got_hash = FNV_START;
+    node->sent_hash = FNV_START;
+    sim_host_program(node->host, drive, deadline, node);
+    sim_host_set_down(node->host, 0);
+}
+
+void sim_node_init(sim_node *node, sim_net *net, const char *ip, uint8_t seed, uint16_t port) {
+    memset(node, 0, sizeof(*node));
+    node->host = sim_host_new(net, ip);
+    node->seed = seed;
+    sim_node_start(node, port);
+}
+
+void sim_node_kill(sim_node *node) {
+    sim_host_set_down(node->host, 1);
+    assert_int_equal(atlas_free(node->ctx), ATLAS_OK);
+    node->ctx = NULL;
+    node->conn = NULL;
+}
+
+void sim_node_done(sim_node *node) {
+    if (node->ctx != NULL) {
+        assert_int_equal(atlas_free(node->ctx), ATLAS_OK);
+        node->ctx = NULL;
+    }
+}
+
+int32_t sim_node_dial(sim_node *node, const char *target, uint64_t timeout_ms) {
+    return atlas_dial(node->ctx, target, timeout_ms, &CONN, node, &node->conn);
+}
+
+void sim_node_send(sim_node *node, uint64_t bytes) {
+    node->to_send = bytes;
+    node->sent_bytes = 0;
+    assert_int_equal(atlas_stream_open(node->conn, 0, &STREAM, node, &node->out), ATLAS_OK);
+    pump(node);
+}
