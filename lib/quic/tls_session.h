@@ -36,6 +36,7 @@ struct atl_tls_session {
     int32_t error;
     atl_peer_id expected;
     atl_peer_id peer;
+    uint8_t peer_digest[32]; /* of the certificate that was checked */
     char text[120];
 };
 
