@@ -231,7 +231,7 @@ static int32_t on_error(atl_relay_client *client, const uint8_t *value, size_t l
     } else if (msg.code == ATLAS_ERR_RELAY_DRAINING) {
         atl_relay_client_set(client, ATLAS_RELAY_DRAINS, msg.code, atlas_error_text(msg.code));
         client->drains = 1;
-    } else {
+    } else if (client->want_announce) {
         refused(client, msg.code, msg.reason);
     }
     return ATLAS_OK;

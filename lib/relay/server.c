@@ -26,6 +26,10 @@ static void on_expiry(atl_timer *timer, uint64_t now) {
     atl_relay_server *server = timer->user;
     atl_registration *reg;
 
+    if (server->draining) {
+        /* nobody announces to a relay that goes away, while circuits are to last until it does */
+        return;
+    }
     while ((reg = atl_registry_expired(&server->registry, now)) != NULL) {
         atl_relay_session *session = ATL_CONTAINER(reg, atl_relay_session, registration);
 
