@@ -1,4 +1,5 @@
-/* Connections between contexts over loopback: connecting, messages, datagrams, pings, closing, disconnecting. */
+/* Connections between contexts over loopback: connecting, messages, datagrams, pings, closing,
+ * disconnecting. */
 #include "nodes.h"
 
 static void test_connect_and_message(void **state) {
@@ -164,7 +165,8 @@ static void test_disconnect_all_sessions(void **state) {
     world_free(&w);
 }
 
-/* A connection on which nothing is sent outlives its idle timeout; one whose peer is gone does not. */
+/* A connection on which nothing is sent outlives its idle timeout; one whose peer is gone does not.
+ */
 static void test_keepalive_and_idle_timeout(void **state) {
     world w = {0};
     node *b = world_add(&w);
