@@ -1,7 +1,7 @@
 /* libatlas: a connection to a peer by its public key, wherever that peer is.
  *
- * This header includes the whole stable interface. Start with atlas/context.h (the loop contract), then
- * atlas/peer.h. */
+ * This header includes the whole stable interface. Start with atlas/context.h (the loop contract),
+ * then atlas/peer.h. */
 #ifndef ATLAS_H
 #define ATLAS_H
 

@@ -1,5 +1,5 @@
-/* HTTP/3 (nghttp3) on a QUIC connection: requests with short answers, and extended CONNECT streams (RFC 9220) whose DATA carries
- * capsules (RFC 9297). Takes over the connection's ops. */
+/* HTTP/3 (nghttp3) on a QUIC connection: requests with short answers, and extended CONNECT streams
+ * (RFC 9220) whose DATA carries capsules (RFC 9297). Takes over the connection's ops. */
 #ifndef ATL_HTTP3_SESSION_H
 #define ATL_HTTP3_SESSION_H
 
@@ -19,10 +19,13 @@ typedef struct atl_h3_request {
 } atl_h3_request;
 
 typedef struct atl_h3_ops {
-    /* Usable: the QUIC connection is confirmed and, on the client, the peer's SETTINGS allow extended CONNECT. */
+    /* Usable: the QUIC connection is confirmed and, on the client, the peer's SETTINGS allow
+     * extended CONNECT. */
     void (*on_ready)(void *user, atl_h3 *h3);
-    /* Server: a request's head is complete. Answer with atl_h3_respond() or atl_h3_accept(), now or later. */
-    void (*on_request)(void *user, atl_h3 *h3, atl_h3_stream *stream, const atl_h3_request *request);
+    /* Server: a request's head is complete. Answer with atl_h3_respond() or atl_h3_accept(), now or
+     * later. */
+    void (*on_request)(void *user, atl_h3 *h3, atl_h3_stream *stream,
+                       const atl_h3_request *request);
     /* Client: the final response head. */
     void (*on_response)(void *user, atl_h3_stream *stream, int32_t status);
     /* Body bytes; flow-control credit is given when this returns. */
@@ -39,25 +42,31 @@ typedef struct atl_h3_ops {
     void (*on_closed)(void *user, atl_h3 *h3, const atl_qclose *why);
 } atl_h3_ops;
 
-/* Wraps a connection: the client's right after atl_qconn_connect(ATL_PROTO_H3), the server's from on_accept. */
+/* Wraps a connection: the client's right after atl_qconn_connect(ATL_PROTO_H3), the server's from
+ * on_accept. */
 int32_t atl_h3_new(atl_qconn *conn, const atl_h3_ops *ops, void *user, atl_h3 **out);
 atl_qconn *atl_h3_conn(atl_h3 *h3);
 void *atl_h3_user(atl_h3 *h3);
-/* Closes the connection with an HTTP/3 error code (0x100 H3_NO_ERROR) and a reason; on_closed follows. */
+/* Closes the connection with an HTTP/3 error code (0x100 H3_NO_ERROR) and a reason; on_closed
+ * follows. */
 void atl_h3_close(atl_h3 *h3, uint64_t code, const char *reason);
-/* Drops the session and its connection at once and silently: no upcall, no packet. Not from an upcall of the same session. What an
- * owner that goes away itself uses; atl_qconn_abort() alone would leave the session behind. */
+/* Drops the session and its connection at once and silently: no upcall, no packet. Not from an
+ * upcall of the same session. What an owner that goes away itself uses; atl_qconn_abort() alone
+ * would leave the session behind. */
 void atl_h3_abort(atl_h3 *h3);
 /* Server: GOAWAY; further requests are refused. */
 void atl_h3_goaway(atl_h3 *h3);
 
 /* Client: opens a request; an extended CONNECT stays open for writing when protocol is set. */
-int32_t atl_h3_open(atl_h3 *h3, const atl_h3_request *request, void *stream_user, atl_h3_stream **out);
+int32_t atl_h3_open(atl_h3 *h3, const atl_h3_request *request, void *stream_user,
+                    atl_h3_stream **out);
 /* Server: a whole response, copied. */
-int32_t atl_h3_respond(atl_h3_stream *stream, int32_t status, const char *content_type, const void *body, size_t len);
+int32_t atl_h3_respond(atl_h3_stream *stream, int32_t status, const char *content_type,
+                       const void *body, size_t len);
 /* Server: 200 for an extended CONNECT; the stream stays open both ways. */
 int32_t atl_h3_accept(atl_h3_stream *stream);
-/* Queues bytes on an open CONNECT stream, copied. ATLAS_ERR_AGAIN when more than 64 KiB wait (nothing is taken then). */
+/* Queues bytes on an open CONNECT stream, copied. ATLAS_ERR_AGAIN when more than 64 KiB wait
+ * (nothing is taken then). */
 int32_t atl_h3_write(atl_h3_stream *stream, const void *data, size_t len);
 /* Ends our direction after what is queued. */
 void atl_h3_end(atl_h3_stream *stream);

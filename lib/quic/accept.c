@@ -29,32 +29,38 @@ static void send_retry(atl_endpoint *ep, const atl_qpath *path, const ngtcp2_pkt
 
     scid.datalen = ATL_CID_LEN;
     if (atl_random(ep->env, scid.data, ATL_CID_LEN) != ATLAS_OK ||
-        atl_retry_token_make(ep->env, ep->retry_secret, addr, address_bytes(path, addr), &scid, &hd->dcid, ep->loop->now, token,
-                             sizeof(token), &token_len) != ATLAS_OK) {
+        atl_retry_token_make(ep->env, ep->retry_secret, addr, address_bytes(path, addr), &scid,
+                             &hd->dcid, ep->loop->now, token, sizeof(token),
+                             &token_len) != ATLAS_OK) {
         return;
     }
-    len = atl_retry_packet(packet, sizeof(packet), hd->version, &hd->scid, &scid, &hd->dcid, token, token_len);
+    len = atl_retry_packet(packet, sizeof(packet), hd->version, &hd->scid, &scid, &hd->dcid, token,
+                           token_len);
     if (len > 0) {
         atl_send_on_path(ep, path, packet, (size_t)len);
         ep->stats.retries++;
     }
 }
 
-/* 1: go on, with the original id in *odcid when a token proves the address; 0: dropped or answered. */
-static int check_token(atl_endpoint *ep, const atl_qpath *path, const ngtcp2_pkt_hd *hd, ngtcp2_cid *odcid) {
+/* 1: go on, with the original id in *odcid when a token proves the address; 0: dropped or answered.
+ */
+static int check_token(atl_endpoint *ep, const atl_qpath *path, const ngtcp2_pkt_hd *hd,
+                       ngtcp2_cid *odcid) {
     uint8_t addr[32];
     int32_t rv;
 
     odcid->datalen = 0;
     if (hd->tokenlen == 0) {
-        if (atl_bucket_take(&ep->handshakes, ep->loop->now, 1) && ep->handshaking < HANDSHAKING_MAX) {
+        if (atl_bucket_take(&ep->handshakes, ep->loop->now, 1) &&
+            ep->handshaking < HANDSHAKING_MAX) {
             return 1;
         }
         send_retry(ep, path, hd);
         return 0;
     }
-    rv = atl_retry_token_check(ep->retry_secret, hd->token, hd->tokenlen, addr, address_bytes(path, addr), &hd->dcid, TOKEN_LIFETIME,
-                               ep->loop->now, odcid);
+    rv = atl_retry_token_check(ep->retry_secret, hd->token, hd->tokenlen, addr,
+                               address_bytes(path, addr), &hd->dcid, TOKEN_LIFETIME, ep->loop->now,
+                               odcid);
     if (rv != ATLAS_OK) {
         ep->stats.bad_tokens++;
         return 0;
@@ -62,7 +68,8 @@ static int check_token(atl_endpoint *ep, const atl_qpath *path, const ngtcp2_pkt
     return 1;
 }
 
-static int32_t create(atl_endpoint *ep, const atl_qpath *path, const ngtcp2_pkt_hd *hd, const ngtcp2_cid *odcid, atl_qconn **out) {
+static int32_t create(atl_endpoint *ep, const atl_qpath *path, const ngtcp2_pkt_hd *hd,
+                      const ngtcp2_cid *odcid, atl_qconn **out) {
     ngtcp2_settings settings;
     ngtcp2_transport_params params;
     ngtcp2_callbacks callbacks;
@@ -93,7 +100,8 @@ static int32_t create(atl_endpoint *ep, const atl_qpath *path, const ngtcp2_pkt_
     params.stateless_reset_token_present = 1;
     synthetic = atl_path_synthetic(&conn->paths[0]);
     atl_qconn_fill_callbacks(&callbacks);
-    if (ngtcp2_conn_server_new(&conn->quic, &hd->scid, &scid, &synthetic, hd->version, &callbacks, &settings, &params, &ep->mem, conn) != 0) {
+    if (ngtcp2_conn_server_new(&conn->quic, &hd->scid, &scid, &synthetic, hd->version, &callbacks,
+                               &settings, &params, &ep->mem, conn) != 0) {
         atl_endpoint_id_remove(ep, scid.data);
         rv = ATLAS_ERR_NOMEM;
         goto done;
@@ -113,7 +121,8 @@ done:
     return rv;
 }
 
-void atl_accept_packet(atl_endpoint *ep, const atl_qpath *path, const uint8_t *data, size_t len, uint8_t ecn) {
+void atl_accept_packet(atl_endpoint *ep, const atl_qpath *path, const uint8_t *data, size_t len,
+                       uint8_t ecn) {
     ngtcp2_pkt_hd hd;
     ngtcp2_cid odcid;
     atl_qconn *conn;
@@ -123,7 +132,8 @@ void atl_accept_packet(atl_endpoint *ep, const atl_qpath *path, const uint8_t *d
         return;
     }
     if (ep->stats.conns >= ep->params.max_conns ||
-        (ep->hooks.on_initial != NULL && ep->hooks.on_initial(ep->hooks.user, &path->remote, path->circuit) != 0)) {
+        (ep->hooks.on_initial != NULL &&
+         ep->hooks.on_initial(ep->hooks.user, &path->remote, path->circuit) != 0)) {
         ep->stats.dropped_limit++;
         return;
     }

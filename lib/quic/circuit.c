@@ -2,7 +2,8 @@
 
 #include "quic/internal.h"
 
-int32_t atl_circuit_init(atl_circuit *circuit, atl_endpoint *ep, atl_qconn *control, const atl_peer_id *relay, const atl_peer_id *peer) {
+int32_t atl_circuit_init(atl_circuit *circuit, atl_endpoint *ep, atl_qconn *control,
+                         const atl_peer_id *relay, const atl_peer_id *peer) {
     memset(circuit, 0, sizeof(*circuit));
     circuit->ep = ep;
     circuit->control = control;

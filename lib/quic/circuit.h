@@ -1,5 +1,5 @@
-/* A node's end of a relay circuit: packets of end-to-end connections travel with a 9-byte header on the 4-tuple of the control
- * connection to the relay. For QUIC it is just another kind of path. */
+/* A node's end of a relay circuit: packets of end-to-end connections travel with a 9-byte header on
+ * the 4-tuple of the control connection to the relay. For QUIC it is just another kind of path. */
 #ifndef ATL_QUIC_CIRCUIT_H
 #define ATL_QUIC_CIRCUIT_H
 
@@ -7,14 +7,15 @@
 
 struct atl_circuit {
     atl_endpoint *ep;
-    atl_qconn *control;            /* the relay's control connection, whose active path carries the packets */
-    uint8_t rx_id[ATL_CID_LEN];    /* issued by us: on packets that we receive */
-    uint8_t tx_id[ATL_CID_LEN];    /* issued by the relay: on packets that we send; valid when `ready` */
+    atl_qconn *control; /* the relay's control connection, whose active path carries the packets */
+    uint8_t rx_id[ATL_CID_LEN]; /* issued by us: on packets that we receive */
+    uint8_t
+        tx_id[ATL_CID_LEN]; /* issued by the relay: on packets that we send; valid when `ready` */
     uint8_t ready;
     uint8_t ended;
     atl_peer_id relay;
-    atl_peer_id peer;              /* who is at the other end, as the relay says; TLS proves it */
-    atl_list conns;                /* connections with a path here */
+    atl_peer_id peer;                /* who is at the other end, as the relay says; TLS proves it */
+    atl_list conns;                  /* connections with a path here */
     uint64_t rx_packets, tx_packets; /* datagrams */
     /* The last connection has gone, or none came: the owner may close the circuit. */
     void (*on_idle)(void *user, atl_circuit *circuit);
@@ -22,9 +23,11 @@ struct atl_circuit {
 };
 
 /* Takes rx_id into the endpoint's table. */
-int32_t atl_circuit_init(atl_circuit *circuit, atl_endpoint *ep, atl_qconn *control, const atl_peer_id *relay, const atl_peer_id *peer);
+int32_t atl_circuit_init(atl_circuit *circuit, atl_endpoint *ep, atl_qconn *control,
+                         const atl_peer_id *relay, const atl_peer_id *peer);
 void atl_circuit_set_ready(atl_circuit *circuit, const uint8_t tx_id[ATL_CID_LEN]);
-/* Removes the id and closes every connection on it with `code` (their on_closed is delivered later, not from inside this call). */
+/* Removes the id and closes every connection on it with `code` (their on_closed is delivered later,
+ * not from inside this call). */
 void atl_circuit_end(atl_circuit *circuit, int32_t code);
 
 #endif

@@ -5,7 +5,8 @@
 /* Windows grow on their own from these, up to the limits of the parameters. */
 #define WINDOW_START ((uint64_t)262144)
 #define CONN_WINDOW_FACTOR 8
-/* One ACK for this many packets at full speed: for every two it would cost a quarter of the goodput. */
+/* One ACK for this many packets at full speed: for every two it would cost a quarter of the
+ * goodput. */
 #define ACK_THRESHOLD 16
 #define INITIAL_RTT (100 * ATL_MS)
 /* Longest DATAGRAM frame accepted. */
@@ -185,8 +186,9 @@ void atl_qconn_fail(atl_qconn *conn, int32_t code, int tell, const char *text) {
             conn->text[i] = '?';
         }
     }
-    atl_log(conn->ep->env, ATLAS_LOG_DEBUG, "quic: %s connection %p ends: %s%s%s", conn->is_server ? "inbound" : "outbound", (void *)conn,
-            atlas_error_name(code), conn->text[0] == '\0' ? "" : ": ", conn->text);
+    atl_log(conn->ep->env, ATLAS_LOG_DEBUG, "quic: %s connection %p ends: %s%s%s",
+            conn->is_server ? "inbound" : "outbound", (void *)conn, atlas_error_name(code),
+            conn->text[0] == '\0' ? "" : ": ", conn->text);
     atl_timer_clear(conn->ep->loop, &conn->timer);
     atl_qconn_mark_dirty(conn);
 }
@@ -198,7 +200,8 @@ void atl_qconn_close(atl_qconn *conn, uint64_t app_code, const char *reason) {
     atl_qconn_fail(conn, ATLAS_OK, 1, reason == NULL ? "" : reason);
     conn->why.is_app = 1;
     conn->why.error_code = app_code;
-    ngtcp2_ccerr_set_application_error(&conn->ccerr, app_code, (const uint8_t *)conn->text, strlen(conn->text));
+    ngtcp2_ccerr_set_application_error(&conn->ccerr, app_code, (const uint8_t *)conn->text,
+                                       strlen(conn->text));
 }
 
 void atl_qconn_abort(atl_qconn *conn) {
@@ -227,7 +230,8 @@ void atl_qconn_arm(atl_qconn *conn) {
     atl_timer_set(conn->ep->loop, &conn->timer, expiry);
 }
 
-void atl_qconn_read(atl_qconn *conn, const atl_qpath *path, const uint8_t *data, size_t len, uint8_t ecn) {
+void atl_qconn_read(atl_qconn *conn, const atl_qpath *path, const uint8_t *data, size_t len,
+                    uint8_t ecn) {
     atl_path_slot *slot;
     ngtcp2_pkt_info info;
     ngtcp2_path synthetic;
@@ -241,8 +245,10 @@ void atl_qconn_read(atl_qconn *conn, const atl_qpath *path, const uint8_t *data,
     if (slot == NULL) {
         return;
     }
-    /* a circuit carries the connections that began on it; a client has no path that it did not open */
-    if (fresh && (!conn->is_server || path->circuit != NULL || conn->paths[conn->active].real.circuit != NULL)) {
+    /* a circuit carries the connections that began on it; a client has no path that it did not open
+     */
+    if (fresh && (!conn->is_server || path->circuit != NULL ||
+                  conn->paths[conn->active].real.circuit != NULL)) {
         slot->id = 0;
         return;
     }
@@ -263,7 +269,8 @@ void atl_qconn_read(atl_qconn *conn, const atl_qpath *path, const uint8_t *data,
 
 /* ---- making ---- */
 
-void atl_qconn_settings(atl_qconn *conn, ngtcp2_settings *settings, ngtcp2_transport_params *params, uint64_t handshake_timeout) {
+void atl_qconn_settings(atl_qconn *conn, ngtcp2_settings *settings, ngtcp2_transport_params *params,
+                        uint64_t handshake_timeout) {
     const atl_quic_params *p = &conn->ep->params;
     uint64_t window = p->stream_window < WINDOW_START ? p->stream_window : WINDOW_START;
 
@@ -290,7 +297,8 @@ void atl_qconn_settings(atl_qconn *conn, ngtcp2_settings *settings, ngtcp2_trans
     params->active_connection_id_limit = 4;
 }
 
-static int32_t start_client(atl_qconn *conn, uint32_t protocol, const atl_peer_id *peer, uint64_t timeout) {
+static int32_t start_client(atl_qconn *conn, uint32_t protocol, const atl_peer_id *peer,
+                            uint64_t timeout) {
     atl_endpoint *ep = conn->ep;
     ngtcp2_settings settings;
     ngtcp2_transport_params params;
@@ -309,9 +317,11 @@ static int32_t start_client(atl_qconn *conn, uint32_t protocol, const atl_peer_i
         (rv = atl_endpoint_id_new(ep, ATL_ID_CONN, conn, scid.data)) != ATLAS_OK) {
         return rv;
     }
-    atl_qconn_settings(conn, &settings, &params, timeout == 0 ? ep->params.handshake_timeout : timeout);
+    atl_qconn_settings(conn, &settings, &params,
+                       timeout == 0 ? ep->params.handshake_timeout : timeout);
     atl_qconn_fill_callbacks(&callbacks);
-    if (ngtcp2_conn_client_new(&conn->quic, &dcid, &scid, &path, NGTCP2_PROTO_VER_V1, &callbacks, &settings, &params, &ep->mem, conn) != 0) {
+    if (ngtcp2_conn_client_new(&conn->quic, &dcid, &scid, &path, NGTCP2_PROTO_VER_V1, &callbacks,
+                               &settings, &params, &ep->mem, conn) != 0) {
         atl_endpoint_id_remove(ep, scid.data);
         return ATLAS_ERR_NOMEM;
     }
@@ -319,8 +329,9 @@ static int32_t start_client(atl_qconn *conn, uint32_t protocol, const atl_peer_i
     return ATLAS_OK;
 }
 
-int32_t atl_qconn_connect(atl_endpoint *ep, const atl_qpath *path, uint32_t protocol, const atl_peer_id *peer, uint64_t timeout,
-                          const atl_qconn_ops *ops, void *user, atl_qconn **out) {
+int32_t atl_qconn_connect(atl_endpoint *ep, const atl_qpath *path, uint32_t protocol,
+                          const atl_peer_id *peer, uint64_t timeout, const atl_qconn_ops *ops,
+                          void *user, atl_qconn **out) {
     atl_qconn *conn;
     int32_t rv;
 

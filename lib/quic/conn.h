@@ -1,7 +1,9 @@
-/* A QUIC connection (ngtcp2): paths, streams, datagrams, close. Used by http3 (relay control) and peer.
+/* A QUIC connection (ngtcp2): paths, streams, datagrams, close. Used by http3 (relay control) and
+ * peer.
  *
- * Upcalls come while packets and timers are processed. Every function here may be called from them; packets are written at the end of
- * the turn. A connection ends in on_closed; the pointer is invalid when that returns. Likewise streams. */
+ * Upcalls come while packets and timers are processed. Every function here may be called from them;
+ * packets are written at the end of the turn. A connection ends in on_closed; the pointer is
+ * invalid when that returns. Likewise streams. */
 #ifndef ATL_QUIC_CONN_H
 #define ATL_QUIC_CONN_H
 
@@ -11,7 +13,7 @@ typedef struct atl_qstream atl_qstream;
 
 /* Why a connection ended. */
 typedef struct atl_qclose {
-    int32_t code;        /* ATLAS_ERR_*; ATLAS_OK when this side closed it by atl_qconn_close */
+    int32_t code; /* ATLAS_ERR_*; ATLAS_OK when this side closed it by atl_qconn_close */
     uint8_t by_peer;
     uint8_t is_app;      /* error_code is an application error code */
     uint64_t error_code; /* QUIC error code sent or received */
@@ -32,7 +34,8 @@ typedef struct atl_qconn_ops {
 } atl_qconn_ops;
 
 typedef struct atl_qstream_ops {
-    /* Bytes in order, and the end. Give credit for `len` bytes, now or later, with atl_qstream_credit(). */
+    /* Bytes in order, and the end. Give credit for `len` bytes, now or later, with
+     * atl_qstream_credit(). */
     void (*on_data)(void *user, atl_qstream *stream, const uint8_t *data, size_t len, int fin);
     /* The send buffer has room again after a short write. */
     void (*on_writable)(void *user, atl_qstream *stream);
@@ -48,21 +51,26 @@ typedef struct atl_qstream_ops {
 
 /* How a connection reaches the other side. */
 typedef struct atl_qpath {
-    atl_addr remote;       /* direct: the peer; circuit: ignored */
-    atl_addr local;        /* family 0: any */
-    atl_circuit *circuit;  /* not NULL: through this circuit, which must outlive the connection or be ended first */
+    atl_addr remote;      /* direct: the peer; circuit: ignored */
+    atl_addr local;       /* family 0: any */
+    atl_circuit *circuit; /* not NULL: through this circuit, which must outlive the connection or be
+                             ended first */
 } atl_qpath;
 
-/* Dials. `protocol` is one ATL_PROTO_*; `timeout` nanoseconds until it must be confirmed, 0 = handshake_timeout. */
-int32_t atl_qconn_connect(atl_endpoint *ep, const atl_qpath *path, uint32_t protocol, const atl_peer_id *peer, uint64_t timeout,
-                          const atl_qconn_ops *ops, void *user, atl_qconn **out);
+/* Dials. `protocol` is one ATL_PROTO_*; `timeout` nanoseconds until it must be confirmed, 0 =
+ * handshake_timeout. */
+int32_t atl_qconn_connect(atl_endpoint *ep, const atl_qpath *path, uint32_t protocol,
+                          const atl_peer_id *peer, uint64_t timeout, const atl_qconn_ops *ops,
+                          void *user, atl_qconn **out);
 void atl_qconn_set_ops(atl_qconn *conn, const atl_qconn_ops *ops, void *user);
 void *atl_qconn_user(const atl_qconn *conn);
 atl_endpoint *atl_qconn_endpoint(atl_qconn *conn);
 
-/* Closes with an application error code; on_closed follows later in the turn or in the next. Harmless when closing. */
+/* Closes with an application error code; on_closed follows later in the turn or in the next.
+ * Harmless when closing. */
 void atl_qconn_close(atl_qconn *conn, uint64_t app_code, const char *reason);
-/* Drops it at once and silently: no upcall, no packet. Not from an upcall of the same connection. Streams vanish without upcalls. */
+/* Drops it at once and silently: no upcall, no packet. Not from an upcall of the same connection.
+ * Streams vanish without upcalls. */
 void atl_qconn_abort(atl_qconn *conn);
 
 uint32_t atl_qconn_protocol(const atl_qconn *conn);
@@ -70,7 +78,8 @@ int atl_qconn_is_server(const atl_qconn *conn);
 int atl_qconn_is_confirmed(const atl_qconn *conn);
 /* The authenticated peer, or NULL (an HTTP/3 client without certificate). */
 const atl_peer_id *atl_qconn_peer(const atl_qconn *conn);
-/* The validated active path. For a circuit: the 4-tuple of its control connection, and the circuit. */
+/* The validated active path. For a circuit: the 4-tuple of its control connection, and the circuit.
+ */
 void atl_qconn_path(const atl_qconn *conn, atl_qpath *out);
 /* The MTU of the active path: QUIC packet bytes. */
 uint32_t atl_qconn_mtu(const atl_qconn *conn);
@@ -82,15 +91,19 @@ typedef struct atl_qconn_info {
     uint64_t tx_bytes, rx_bytes, tx_packets, rx_packets, lost_packets;
 } atl_qconn_info;
 void atl_qconn_get_info(const atl_qconn *conn, atl_qconn_info *out);
-/* Keeps the connection alive: a PING when nothing was sent for this long, nanoseconds; 0 = never. */
+/* Keeps the connection alive: a PING when nothing was sent for this long, nanoseconds; 0 = never.
+ */
 void atl_qconn_keepalive(atl_qconn *conn, uint64_t interval);
-int32_t atl_qconn_export(atl_qconn *conn, const char *label, const uint8_t *context, size_t context_len, uint8_t *out, size_t len);
+int32_t atl_qconn_export(atl_qconn *conn, const char *label, const uint8_t *context,
+                         size_t context_len, uint8_t *out, size_t len);
 /* Starts a key update; ATLAS_ERR_STATE when one is not allowed yet. */
 int32_t atl_qconn_update_key(atl_qconn *conn);
 
 /* ATLAS_ERR_LIMIT when the peer allows no more now; on_streams_allowed follows. */
-int32_t atl_qconn_open_stream(atl_qconn *conn, int uni, const atl_qstream_ops *ops, void *user, atl_qstream **out);
-/* Copied. ATLAS_ERR_DATAGRAM_TOO_LARGE, ATLAS_ERR_AGAIN (256 waiting), ATLAS_ERR_UNSUPPORTED, ATLAS_ERR_CLOSED. */
+int32_t atl_qconn_open_stream(atl_qconn *conn, int uni, const atl_qstream_ops *ops, void *user,
+                              atl_qstream **out);
+/* Copied. ATLAS_ERR_DATAGRAM_TOO_LARGE, ATLAS_ERR_AGAIN (256 waiting), ATLAS_ERR_UNSUPPORTED,
+ * ATLAS_ERR_CLOSED. */
 int32_t atl_qconn_send_datagram(atl_qconn *conn, const uint8_t *data, size_t len);
 size_t atl_qconn_max_datagram(const atl_qconn *conn);
 
@@ -100,14 +113,17 @@ int64_t atl_qstream_id(const atl_qstream *stream);
 int atl_qstream_is_uni(const atl_qstream *stream);
 int atl_qstream_is_local(const atl_qstream *stream);
 atl_qconn *atl_qstream_conn(const atl_qstream *stream);
-/* Copies up to stream_window - buffered bytes; *taken says how many; on_writable follows when fewer than len. fin counts only when all were
- * taken. ATLAS_ERR_STATE after fin or on a receive-only stream; ATLAS_ERR_STREAM_RESET. */
-int32_t atl_qstream_write(atl_qstream *stream, const void *data, size_t len, int fin, size_t *taken);
+/* Copies up to stream_window - buffered bytes; *taken says how many; on_writable follows when fewer
+ * than len. fin counts only when all were taken. ATLAS_ERR_STATE after fin or on a receive-only
+ * stream; ATLAS_ERR_STREAM_RESET. */
+int32_t atl_qstream_write(atl_qstream *stream, const void *data, size_t len, int fin,
+                          size_t *taken);
 /* Lets this stream buffer up to `limit` bytes (messages of a known size; control streams). */
 void atl_qstream_set_send_limit(atl_qstream *stream, uint64_t limit);
 size_t atl_qstream_buffered(const atl_qstream *stream);
-/* Gives the peer credit for n bytes that on_data delivered. on_closed of a stream comes only when all of them were credited, and may then
- * come from inside this call: streams that are closed and not read count against the peer's limit. */
+/* Gives the peer credit for n bytes that on_data delivered. on_closed of a stream comes only when
+ * all of them were credited, and may then come from inside this call: streams that are closed and
+ * not read count against the peer's limit. */
 void atl_qstream_credit(atl_qstream *stream, uint64_t n);
 /* RESET_STREAM for our side and STOP_SENDING for the peer's, where each applies. */
 void atl_qstream_shutdown(atl_qstream *stream, uint64_t app_code);

@@ -10,11 +10,13 @@ static void cb_rand(uint8_t *dest, size_t len, const ngtcp2_rand_ctx *ctx) {
     }
 }
 
-static int cb_new_connection_id(ngtcp2_conn *quic, ngtcp2_cid *cid, ngtcp2_stateless_reset_token *token, size_t cid_len, void *user) {
+static int cb_new_connection_id(ngtcp2_conn *quic, ngtcp2_cid *cid,
+                                ngtcp2_stateless_reset_token *token, size_t cid_len, void *user) {
     atl_qconn *conn = user;
 
     (void)quic;
-    if (cid_len != ATL_CID_LEN || atl_endpoint_id_new(conn->ep, ATL_ID_CONN, conn, cid->data) != ATLAS_OK) {
+    if (cid_len != ATL_CID_LEN ||
+        atl_endpoint_id_new(conn->ep, ATL_ID_CONN, conn, cid->data) != ATLAS_OK) {
         return NGTCP2_ERR_CALLBACK_FAILURE;
     }
     cid->datalen = ATL_CID_LEN;
@@ -36,12 +38,15 @@ static int cb_path_challenge(ngtcp2_conn *quic, ngtcp2_path_challenge_data *data
     atl_qconn *conn = user;
 
     (void)quic;
-    return atl_random(conn->ep->env, data->data, sizeof(data->data)) == ATLAS_OK ? 0 : NGTCP2_ERR_CALLBACK_FAILURE;
+    return atl_random(conn->ep->env, data->data, sizeof(data->data)) == ATLAS_OK
+               ? 0
+               : NGTCP2_ERR_CALLBACK_FAILURE;
 }
 
 /* The peer's reset tokens lead back to the connection: a reset carries no id that we know. */
-static int cb_dcid_status(ngtcp2_conn *quic, ngtcp2_connection_id_status_type type, uint64_t seq, const ngtcp2_cid *cid,
-                          const ngtcp2_stateless_reset_token *token, void *user) {
+static int cb_dcid_status(ngtcp2_conn *quic, ngtcp2_connection_id_status_type type, uint64_t seq,
+                          const ngtcp2_cid *cid, const ngtcp2_stateless_reset_token *token,
+                          void *user) {
     atl_qconn *conn = user;
     uint64_t key;
     size_t i;
@@ -69,7 +74,8 @@ static int cb_dcid_status(ngtcp2_conn *quic, ngtcp2_connection_id_status_type ty
     return 0;
 }
 
-static int cb_stateless_reset(ngtcp2_conn *quic, const ngtcp2_pkt_stateless_reset2 *reset, void *user) {
+static int cb_stateless_reset(ngtcp2_conn *quic, const ngtcp2_pkt_stateless_reset2 *reset,
+                              void *user) {
     atl_qconn *conn = user;
 
     (void)quic;
@@ -90,7 +96,8 @@ static void drop_initial(atl_qconn *conn) {
 static void confirm(atl_qconn *conn) {
     conn->state = ATL_CONN_OPEN;
     conn->ep->stats.handshakes++;
-    atl_log(conn->ep->env, ATLAS_LOG_DEBUG, "quic: %s connection %p is confirmed, %s", conn->is_server ? "inbound" : "outbound", (void *)conn,
+    atl_log(conn->ep->env, ATLAS_LOG_DEBUG, "quic: %s connection %p is confirmed, %s",
+            conn->is_server ? "inbound" : "outbound", (void *)conn,
             conn->paths[conn->active].real.circuit == NULL ? "direct" : "through a circuit");
     if (conn->keepalive != 0) {
         ngtcp2_conn_set_keep_alive_timeout(conn->quic, conn->keepalive);
@@ -118,7 +125,8 @@ static int cb_handshake_completed(ngtcp2_conn *quic, void *user) {
     }
     drop_initial(conn);
     atl_qconn_count_out(conn);
-    rv = conn->ep->hooks.on_accept == NULL ? ATLAS_ERR_UNSUPPORTED : conn->ep->hooks.on_accept(conn->ep->hooks.user, conn);
+    rv = conn->ep->hooks.on_accept == NULL ? ATLAS_ERR_UNSUPPORTED
+                                           : conn->ep->hooks.on_accept(conn->ep->hooks.user, conn);
     if (rv != ATLAS_OK) {
         ngtcp2_ccerr_set_transport_error(&conn->ccerr, NGTCP2_CONNECTION_REFUSED, NULL, 0);
         atl_qconn_fail(conn, rv, 1, atlas_error_text(rv));
@@ -142,7 +150,8 @@ static int cb_handshake_confirmed(ngtcp2_conn *quic, void *user) {
 
 /* ---- paths ---- */
 
-static int cb_begin_path_validation(ngtcp2_conn *quic, uint32_t flags, const ngtcp2_path *path, const ngtcp2_path *fallback, void *user) {
+static int cb_begin_path_validation(ngtcp2_conn *quic, uint32_t flags, const ngtcp2_path *path,
+                                    const ngtcp2_path *fallback, void *user) {
     atl_qconn *conn = user;
     atl_path_slot *slot = atl_path_by_ngtcp2(conn, path);
     atl_path_slot *old = fallback == NULL ? NULL : atl_path_by_ngtcp2(conn, fallback);
@@ -158,8 +167,9 @@ static int cb_begin_path_validation(ngtcp2_conn *quic, uint32_t flags, const ngt
     return 0;
 }
 
-static int cb_path_validation(ngtcp2_conn *quic, uint32_t flags, const ngtcp2_path *path, const ngtcp2_path *fallback,
-                              ngtcp2_path_validation_result result, void *user) {
+static int cb_path_validation(ngtcp2_conn *quic, uint32_t flags, const ngtcp2_path *path,
+                              const ngtcp2_path *fallback, ngtcp2_path_validation_result result,
+                              void *user) {
     atl_qconn *conn = user;
     atl_path_slot *slot = atl_path_by_ngtcp2(conn, path);
     atl_path_slot *old = fallback == NULL ? NULL : atl_path_by_ngtcp2(conn, fallback);
@@ -206,8 +216,8 @@ static int cb_stream_open(ngtcp2_conn *quic, int64_t id, void *user) {
     return 0;
 }
 
-static int cb_recv_stream_data(ngtcp2_conn *quic, uint32_t flags, int64_t id, uint64_t offset, const uint8_t *data, size_t len, void *user,
-                               void *stream_user) {
+static int cb_recv_stream_data(ngtcp2_conn *quic, uint32_t flags, int64_t id, uint64_t offset,
+                               const uint8_t *data, size_t len, void *user, void *stream_user) {
     atl_qstream *stream = stream_user;
     int fin = (flags & NGTCP2_STREAM_DATA_FLAG_FIN) != 0;
 
@@ -225,7 +235,8 @@ static int cb_recv_stream_data(ngtcp2_conn *quic, uint32_t flags, int64_t id, ui
     return 0;
 }
 
-static int cb_acked_stream_data(ngtcp2_conn *quic, int64_t id, uint64_t offset, uint64_t len, void *user, void *stream_user) {
+static int cb_acked_stream_data(ngtcp2_conn *quic, int64_t id, uint64_t offset, uint64_t len,
+                                void *user, void *stream_user) {
     (void)quic;
     (void)id;
     (void)offset;
@@ -236,7 +247,8 @@ static int cb_acked_stream_data(ngtcp2_conn *quic, int64_t id, uint64_t offset, 
     return 0;
 }
 
-static int cb_stream_close(ngtcp2_conn *quic, uint32_t flags, int64_t id, uint64_t app_code, void *user, void *stream_user) {
+static int cb_stream_close(ngtcp2_conn *quic, uint32_t flags, int64_t id, uint64_t app_code,
+                           void *user, void *stream_user) {
     atl_qconn *conn = user;
 
     (void)flags;
@@ -254,7 +266,8 @@ static int cb_stream_close(ngtcp2_conn *quic, uint32_t flags, int64_t id, uint64
     return 0;
 }
 
-static int cb_stream_reset(ngtcp2_conn *quic, int64_t id, uint64_t final_size, uint64_t app_code, void *user, void *stream_user) {
+static int cb_stream_reset(ngtcp2_conn *quic, int64_t id, uint64_t final_size, uint64_t app_code,
+                           void *user, void *stream_user) {
     atl_qstream *stream = stream_user;
 
     (void)quic;
@@ -267,7 +280,8 @@ static int cb_stream_reset(ngtcp2_conn *quic, int64_t id, uint64_t final_size, u
     return 0;
 }
 
-static int cb_recv_stop_sending(ngtcp2_conn *quic, int64_t id, uint64_t app_code, void *user, void *stream_user) {
+static int cb_recv_stop_sending(ngtcp2_conn *quic, int64_t id, uint64_t app_code, void *user,
+                                void *stream_user) {
     atl_qstream *stream = stream_user;
 
     (void)quic;
@@ -285,7 +299,8 @@ static int cb_recv_stop_sending(ngtcp2_conn *quic, int64_t id, uint64_t app_code
     return 0;
 }
 
-static int cb_extend_max_stream_data(ngtcp2_conn *quic, int64_t id, uint64_t max, void *user, void *stream_user) {
+static int cb_extend_max_stream_data(ngtcp2_conn *quic, int64_t id, uint64_t max, void *user,
+                                     void *stream_user) {
     atl_qstream *stream = stream_user;
     atl_qconn *conn = user;
 
@@ -299,7 +314,8 @@ static int cb_extend_max_stream_data(ngtcp2_conn *quic, int64_t id, uint64_t max
 }
 
 static int extend_streams(atl_qconn *conn, int uni) {
-    if (conn->state == ATL_CONN_OPEN && conn->ops != NULL && conn->ops->on_streams_allowed != NULL) {
+    if (conn->state == ATL_CONN_OPEN && conn->ops != NULL &&
+        conn->ops->on_streams_allowed != NULL) {
         conn->ops->on_streams_allowed(conn->user, conn, uni);
     }
     return 0;
@@ -317,7 +333,8 @@ static int cb_extend_uni(ngtcp2_conn *quic, uint64_t max, void *user) {
     return extend_streams(user, 1);
 }
 
-static int cb_recv_datagram(ngtcp2_conn *quic, uint32_t flags, const uint8_t *data, size_t len, void *user) {
+static int cb_recv_datagram(ngtcp2_conn *quic, uint32_t flags, const uint8_t *data, size_t len,
+                            void *user) {
     atl_qconn *conn = user;
 
     (void)quic;

@@ -21,16 +21,19 @@ static void describe_peer_close(atl_qconn *conn) {
     if (app || ccerr->error_code == NGTCP2_NO_ERROR) {
         code = ATLAS_ERR_PEER_CLOSED;
     } else if (ccerr->error_code >= CRYPTO_ERROR_FIRST && ccerr->error_code <= CRYPTO_ERROR_LAST) {
-        code = ccerr->error_code == CRYPTO_ERROR_FIRST + ALERT_NO_APPLICATION_PROTOCOL ? ATLAS_ERR_ALPN : ATLAS_ERR_HANDSHAKE;
+        code = ccerr->error_code == CRYPTO_ERROR_FIRST + ALERT_NO_APPLICATION_PROTOCOL
+                   ? ATLAS_ERR_ALPN
+                   : ATLAS_ERR_HANDSHAKE;
     } else if (ccerr->error_code == NGTCP2_CONNECTION_REFUSED) {
         code = ATLAS_ERR_LIMIT;
     } else if (ccerr->error_code == NGTCP2_APPLICATION_ERROR) {
-        /* what an application close looks like before the handshake is confirmed (RFC 9000 section 10.2.3) */
+        /* what an application close looks like before the handshake is confirmed (RFC 9000
+         * section 10.2.3) */
         code = ATLAS_ERR_PEER_CLOSED;
     }
     if (len == 0) {
-        (void)snprintf(text, sizeof(text), "peer closed with %s error 0x%llx", app ? "application" : "QUIC",
-                       (unsigned long long)ccerr->error_code);
+        (void)snprintf(text, sizeof(text), "peer closed with %s error 0x%llx",
+                       app ? "application" : "QUIC", (unsigned long long)ccerr->error_code);
     }
     conn->why.by_peer = 1;
     conn->why.is_app = (uint8_t)app;
@@ -46,20 +49,23 @@ static void fail_crypto(atl_qconn *conn) {
     /* wolfSSL sometimes reports an error with alert 0; the peer gets handshake_failure then */
     ngtcp2_ccerr_set_tls_alert(&conn->ccerr, alert == 0 ? 40 : alert, NULL, 0);
     conn->why.error_code = conn->ccerr.error_code;
-    atl_qconn_fail(conn, code == ATLAS_OK ? ATLAS_ERR_HANDSHAKE : code, 1, text == NULL ? "TLS handshake failed" : text);
+    atl_qconn_fail(conn, code == ATLAS_OK ? ATLAS_ERR_HANDSHAKE : code, 1,
+                   text == NULL ? "TLS handshake failed" : text);
 }
 
 static void fail_other(atl_qconn *conn, int rv) {
     ngtcp2_ccerr_set_liberr(&conn->ccerr, rv, NULL, 0);
     conn->why.error_code = conn->ccerr.error_code;
-    atl_qconn_fail(conn, rv == NGTCP2_ERR_NOMEM ? ATLAS_ERR_NOMEM : ATLAS_ERR_TRANSPORT, 1, ngtcp2_strerror(rv));
+    atl_qconn_fail(conn, rv == NGTCP2_ERR_NOMEM ? ATLAS_ERR_NOMEM : ATLAS_ERR_TRANSPORT, 1,
+                   ngtcp2_strerror(rv));
 }
 
 void atl_qconn_fail_liberr(atl_qconn *conn, int rv) {
     switch (rv) {
     case NGTCP2_ERR_DRAINING:
         if (conn->why.code == ATLAS_ERR_STATELESS_RESET) {
-            atl_qconn_fail(conn, ATLAS_ERR_STATELESS_RESET, 0, "the peer no longer knows this connection");
+            atl_qconn_fail(conn, ATLAS_ERR_STATELESS_RESET, 0,
+                           "the peer no longer knows this connection");
             break;
         }
         describe_peer_close(conn);
@@ -71,7 +77,8 @@ void atl_qconn_fail_liberr(atl_qconn *conn, int rv) {
         atl_qconn_fail(conn, ATLAS_ERR_IDLE_TIMEOUT, 0, "nothing heard within the idle timeout");
         break;
     case NGTCP2_ERR_HANDSHAKE_TIMEOUT:
-        atl_qconn_fail(conn, ATLAS_ERR_HANDSHAKE_TIMEOUT, 0, "no answer within the handshake timeout");
+        atl_qconn_fail(conn, ATLAS_ERR_HANDSHAKE_TIMEOUT, 0,
+                       "no answer within the handshake timeout");
         break;
     case NGTCP2_ERR_RECV_VERSION_NEGOTIATION:
     case NGTCP2_ERR_VERSION_NEGOTIATION_FAILURE:

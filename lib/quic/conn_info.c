@@ -67,7 +67,8 @@ void atl_qconn_keepalive(atl_qconn *conn, uint64_t interval) {
     atl_qconn_mark_dirty(conn); /* the deadline may have moved */
 }
 
-int32_t atl_qconn_export(atl_qconn *conn, const char *label, const uint8_t *context, size_t context_len, uint8_t *out, size_t len) {
+int32_t atl_qconn_export(atl_qconn *conn, const char *label, const uint8_t *context,
+                         size_t context_len, uint8_t *out, size_t len) {
     if (conn->state != ATL_CONN_OPEN) {
         return ATLAS_ERR_STATE;
     }
@@ -75,7 +76,8 @@ int32_t atl_qconn_export(atl_qconn *conn, const char *label, const uint8_t *cont
 }
 
 int32_t atl_qconn_update_key(atl_qconn *conn) {
-    if (conn->state != ATL_CONN_OPEN || ngtcp2_conn_initiate_key_update(conn->quic, conn->ep->loop->now) != 0) {
+    if (conn->state != ATL_CONN_OPEN ||
+        ngtcp2_conn_initiate_key_update(conn->quic, conn->ep->loop->now) != 0) {
         return ATLAS_ERR_STATE;
     }
     atl_qconn_mark_dirty(conn);
@@ -84,7 +86,8 @@ int32_t atl_qconn_update_key(atl_qconn *conn) {
 
 /* ---- datagrams ---- */
 
-/* A packet around a DATAGRAM frame: short header, packet number, frame type and length, authentication tag. */
+/* A packet around a DATAGRAM frame: short header, packet number, frame type and length,
+ * authentication tag. */
 #define DATAGRAM_OVERHEAD (1 + ATL_CID_LEN + 4 + 3 + 16)
 
 size_t atl_qconn_max_datagram(const atl_qconn *conn) {
@@ -101,7 +104,8 @@ size_t atl_qconn_max_datagram(const atl_qconn *conn) {
         return 0;
     }
     room = mtu - DATAGRAM_OVERHEAD;
-    return room < remote->max_datagram_frame_size - 3 ? room : (size_t)remote->max_datagram_frame_size - 3;
+    return room < remote->max_datagram_frame_size - 3 ? room
+                                                      : (size_t)remote->max_datagram_frame_size - 3;
 }
 
 int32_t atl_qconn_send_datagram(atl_qconn *conn, const uint8_t *data, size_t len) {

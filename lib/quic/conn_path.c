@@ -1,6 +1,7 @@
-/* Paths of a connection. ngtcp2 sees a synthetic IPv6 address pair for each, both halves unique; what they stand for, a 4-tuple or a
- * circuit, is known here only. So a packet from a new real address is a new path to ngtcp2, which validates it, and later a migration
- * between any two paths is legal for it. */
+/* Paths of a connection. ngtcp2 sees a synthetic IPv6 address pair for each, both halves unique;
+ * what they stand for, a 4-tuple or a circuit, is known here only. So a packet from a new real
+ * address is a new path to ngtcp2, which validates it, and later a migration between any two paths
+ * is legal for it. */
 #include "quic/internal.h"
 
 /* A unique local prefix; the addresses never leave the process. */
@@ -54,7 +55,8 @@ static int same_path(const atl_path_slot *slot, const atl_qpath *real) {
         return 1;
     }
     return atl_addr_equal(&slot->real.remote, &real->remote) &&
-           (slot->real.local.family == 0 || real->local.family == 0 || atl_addr_equal(&slot->real.local, &real->local));
+           (slot->real.local.family == 0 || real->local.family == 0 ||
+            atl_addr_equal(&slot->real.local, &real->local));
 }
 
 atl_path_slot *atl_path_find(atl_qconn *conn, const atl_qpath *real, int *fresh) {
@@ -64,7 +66,8 @@ atl_path_slot *atl_path_find(atl_qconn *conn, const atl_qpath *real, int *fresh)
     *fresh = 0;
     if (same_path(slot, real)) {
         if (slot->real.local.family == 0) {
-            slot->real.local = real->local; /* the first answer shows which address the system chose */
+            slot->real.local =
+                real->local; /* the first answer shows which address the system chose */
         }
         return slot;
     }

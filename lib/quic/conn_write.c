@@ -1,4 +1,5 @@
-/* The write loop: datagrams first, then streams in turn, packet after packet straight into the endpoint's arena. */
+/* The write loop: datagrams first, then streams in turn, packet after packet straight into the
+ * endpoint's arena. */
 #include "quic/internal.h"
 
 #define VECTORS 8
@@ -13,12 +14,15 @@ static void pop_datagram(atl_qconn *conn) {
     atl_free(conn->ep->env, first);
 }
 
-/* A packet with datagrams. >0: its length; 0: nothing may be sent; NGTCP2_ERR_WRITE_MORE: the packet has room; -1 fatal (failed). */
-static ngtcp2_ssize write_datagram(atl_qconn *conn, ngtcp2_path *path, ngtcp2_pkt_info *info, uint8_t *out, size_t cap) {
+/* A packet with datagrams. >0: its length; 0: nothing may be sent; NGTCP2_ERR_WRITE_MORE: the
+ * packet has room; -1 fatal (failed). */
+static ngtcp2_ssize write_datagram(atl_qconn *conn, ngtcp2_path *path, ngtcp2_pkt_info *info,
+                                   uint8_t *out, size_t cap) {
     atl_out_datagram *first = conn->datagrams;
     ngtcp2_vec vec = {first->data, first->len};
     int accepted = 0;
-    ngtcp2_ssize n = ngtcp2_conn_writev_datagram(conn->quic, path, info, out, cap, &accepted, NGTCP2_WRITE_DATAGRAM_FLAG_MORE, 0, &vec, 1,
+    ngtcp2_ssize n = ngtcp2_conn_writev_datagram(conn->quic, path, info, out, cap, &accepted,
+                                                 NGTCP2_WRITE_DATAGRAM_FLAG_MORE, 0, &vec, 1,
                                                  conn->ep->loop->now);
 
     if (n == NGTCP2_ERR_INVALID_ARGUMENT || n == NGTCP2_ERR_INVALID_STATE) {
@@ -52,14 +56,17 @@ static void rotate(atl_qconn *conn, atl_qstream *stream) {
     }
 }
 
-/* One try with one stream. As write_datagram; NGTCP2_ERR_WRITE_MORE also when the stream turned out to be blocked. */
-static ngtcp2_ssize write_stream(atl_qconn *conn, atl_qstream *stream, ngtcp2_path *path, ngtcp2_pkt_info *info, uint8_t *out, size_t cap) {
+/* One try with one stream. As write_datagram; NGTCP2_ERR_WRITE_MORE also when the stream turned out
+ * to be blocked. */
+static ngtcp2_ssize write_stream(atl_qconn *conn, atl_qstream *stream, ngtcp2_path *path,
+                                 ngtcp2_pkt_info *info, uint8_t *out, size_t cap) {
     ngtcp2_vec vec[VECTORS];
     ngtcp2_ssize taken = -1;
     int fin;
     size_t n_vec = atl_qstream_vectors(stream, vec, VECTORS, &fin);
     uint32_t flags = NGTCP2_WRITE_STREAM_FLAG_MORE | (fin ? NGTCP2_WRITE_STREAM_FLAG_FIN : 0);
-    ngtcp2_ssize n = ngtcp2_conn_writev_stream(conn->quic, path, info, out, cap, &taken, flags, stream->id, vec, n_vec, conn->ep->loop->now);
+    ngtcp2_ssize n = ngtcp2_conn_writev_stream(conn->quic, path, info, out, cap, &taken, flags,
+                                               stream->id, vec, n_vec, conn->ep->loop->now);
     size_t offered = 0;
     size_t i;
 
@@ -84,7 +91,8 @@ static ngtcp2_ssize write_stream(atl_qconn *conn, atl_qstream *stream, ngtcp2_pa
 }
 
 /* The next packet of the connection into out[cap]. >0 its length, 0 nothing more now, <0 fatal. */
-static ngtcp2_ssize write_packet(atl_qconn *conn, ngtcp2_path *path, ngtcp2_pkt_info *info, uint8_t *out, size_t cap) {
+static ngtcp2_ssize write_packet(atl_qconn *conn, ngtcp2_path *path, ngtcp2_pkt_info *info,
+                                 uint8_t *out, size_t cap) {
     atl_qstream *stream;
     ngtcp2_ssize n;
 
@@ -95,18 +103,22 @@ static ngtcp2_ssize write_packet(atl_qconn *conn, ngtcp2_path *path, ngtcp2_pkt_
                 return n;
             }
         }
-        while ((stream = next_stream(conn)) != NULL && (stream->next_chunk == NULL || ngtcp2_conn_get_max_data_left2(conn->quic) > 0)) {
+        while ((stream = next_stream(conn)) != NULL &&
+               (stream->next_chunk == NULL || ngtcp2_conn_get_max_data_left2(conn->quic) > 0)) {
             n = write_stream(conn, stream, path, info, out, cap);
             if (n != NGTCP2_ERR_WRITE_MORE) {
                 return n;
             }
         }
     }
-    return ngtcp2_conn_writev_stream(conn->quic, path, info, out, cap, NULL, NGTCP2_WRITE_STREAM_FLAG_NONE, -1, NULL, 0, conn->ep->loop->now);
+    return ngtcp2_conn_writev_stream(conn->quic, path, info, out, cap, NULL,
+                                     NGTCP2_WRITE_STREAM_FLAG_NONE, -1, NULL, 0,
+                                     conn->ep->loop->now);
 }
 
 /* Where a path's packets go: the 4-tuple, and how many bytes of circuit header come first. */
-static atl_socket *resolve_carrier(atl_qconn *conn, const atl_path_slot *slot, atl_qpath *carrier, size_t *header) {
+static atl_socket *resolve_carrier(atl_qconn *conn, const atl_path_slot *slot, atl_qpath *carrier,
+                                   size_t *header) {
     const atl_circuit *circuit = slot->real.circuit;
 
     *carrier = slot->real;
@@ -127,9 +139,11 @@ static void put_header(atl_circuit *circuit, uint8_t *out) {
     circuit->tx_packets++;
 }
 
-/* Sends a packet that was written behind `header` bytes at `room` on the path that ngtcp2 chose for it. */
-static void commit(atl_qconn *conn, atl_socket *sock, uint8_t *room, size_t header, const ngtcp2_path *path, const atl_qpath *carrier,
-                   const atl_path_slot *expected, uint8_t ecn, size_t len) {
+/* Sends a packet that was written behind `header` bytes at `room` on the path that ngtcp2 chose for
+ * it. */
+static void commit(atl_qconn *conn, atl_socket *sock, uint8_t *room, size_t header,
+                   const ngtcp2_path *path, const atl_qpath *carrier, const atl_path_slot *expected,
+                   uint8_t ecn, size_t len) {
     atl_path_slot *slot = atl_path_by_ngtcp2(conn, path);
 
     conn->tx_bytes += len;
@@ -152,7 +166,8 @@ static void commit(atl_qconn *conn, atl_socket *sock, uint8_t *room, size_t head
     }
 }
 
-static int write_packets(atl_qconn *conn, atl_socket *sock, const atl_path_slot *slot, const atl_qpath *carrier, size_t header) {
+static int write_packets(atl_qconn *conn, atl_socket *sock, const atl_path_slot *slot,
+                         const atl_qpath *carrier, size_t header) {
     size_t quantum = ngtcp2_conn_get_send_quantum2(conn->quic);
     size_t budget = quantum < WRITE_BUDGET ? quantum : WRITE_BUDGET;
     size_t written = 0;
@@ -225,7 +240,8 @@ void atl_qconn_write_close(atl_qconn *conn) {
         return;
     }
     ngtcp2_path_storage_zero(&ps);
-    n = ngtcp2_conn_write_connection_close(conn->quic, &ps.path, &info, room + header, ATL_UDP_MTU, &conn->ccerr, conn->ep->loop->now);
+    n = ngtcp2_conn_write_connection_close(conn->quic, &ps.path, &info, room + header, ATL_UDP_MTU,
+                                           &conn->ccerr, conn->ep->loop->now);
     if (n > 0) {
         commit(conn, sock, room, header, &ps.path, &carrier, slot, info.ecn, (size_t)n);
     }

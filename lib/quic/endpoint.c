@@ -40,13 +40,15 @@ atl_socket *atl_endpoint_socket(atl_endpoint *ep, uint8_t family) {
 
 /* ---- making ---- */
 
-/* The reset secret follows from the node key, so that a restarted node still resets the connections of its former life at once. */
+/* The reset secret follows from the node key, so that a restarted node still resets the connections
+ * of its former life at once. */
 static int32_t make_secrets(atl_endpoint *ep, const atlas_key *key) {
     static const char LABEL[] = "atlas stateless reset";
     uint8_t signature[ATL_SIGNATURE_LEN];
 
     atl_key_sign(key, (const uint8_t *)LABEL, sizeof(LABEL) - 1, signature);
-    (void)crypto_generichash(ep->reset_secret, sizeof(ep->reset_secret), signature, sizeof(signature), NULL, 0);
+    (void)crypto_generichash(ep->reset_secret, sizeof(ep->reset_secret), signature,
+                             sizeof(signature), NULL, 0);
     sodium_memzero(signature, sizeof(signature));
     if (atl_random(ep->env, ep->retry_secret, sizeof(ep->retry_secret)) != ATLAS_OK ||
         atl_random(ep->env, ep->initial_key, sizeof(ep->initial_key)) != ATLAS_OK) {
@@ -55,7 +57,8 @@ static int32_t make_secrets(atl_endpoint *ep, const atlas_key *key) {
     return ATLAS_OK;
 }
 
-static int32_t open_socket(atl_endpoint *ep, const atl_endpoint_config *config, size_t index, uint16_t port) {
+static int32_t open_socket(atl_endpoint *ep, const atl_endpoint_config *config, size_t index,
+                           uint16_t port) {
     atl_socket *sock = &ep->sockets[index];
     atl_addr bind = index == 0 ? config->bind4 : config->bind6;
     int32_t rv;
@@ -63,7 +66,8 @@ static int32_t open_socket(atl_endpoint *ep, const atl_endpoint_config *config, 
     bind.family = index == 0 ? 4 : 6;
     bind.port = port;
     sock->ep = ep;
-    rv = ep->io->udp_open(ep->io->impl, &bind, config->plain ? ATL_UDP_PLAIN : 0, atl_receive_ready, sock, &sock->udp);
+    rv = ep->io->udp_open(ep->io->impl, &bind, config->plain ? ATL_UDP_PLAIN : 0, atl_receive_ready,
+                          sock, &sock->udp);
     if (rv == ATLAS_OK) {
         ep->io->udp_local(ep->io->impl, sock->udp, &sock->local);
     }
@@ -89,7 +93,8 @@ static int32_t open_sockets(atl_endpoint *ep, const atl_endpoint_config *config)
         if (rv6 == ATLAS_ERR_ADDR_IN_USE && config->port == 0) {
             rv6 = open_socket(ep, config, 1, 0);
         }
-        if (rv6 != ATLAS_OK && rv4 == ATLAS_OK && config->port != 0 && rv6 == ATLAS_ERR_ADDR_IN_USE) {
+        if (rv6 != ATLAS_OK && rv4 == ATLAS_OK && config->port != 0 &&
+            rv6 == ATLAS_ERR_ADDR_IN_USE) {
             return rv6;
         }
     }
@@ -108,7 +113,8 @@ void atl_endpoint_wake(atl_endpoint *ep) {
     }
 }
 
-static void init_endpoint(atl_endpoint *ep, const atl_endpoint_config *config, const atl_endpoint_hooks *hooks) {
+static void init_endpoint(atl_endpoint *ep, const atl_endpoint_config *config,
+                          const atl_endpoint_hooks *hooks) {
     ep->loop = config->loop;
     ep->env = config->loop->env;
     ep->io = config->io;
@@ -129,10 +135,12 @@ static void init_endpoint(atl_endpoint *ep, const atl_endpoint_config *config, c
     atl_list_init(&ep->dirty);
     atl_list_init(&ep->graveyard);
     atl_task_init(&ep->flush, flush_task, ep);
-    atl_bucket_init(&ep->handshakes, ep->params.handshake_limit, ep->params.handshake_limit, ep->loop->now);
+    atl_bucket_init(&ep->handshakes, ep->params.handshake_limit, ep->params.handshake_limit,
+                    ep->loop->now);
 }
 
-int32_t atl_endpoint_new(const atl_endpoint_config *config, const atl_endpoint_hooks *hooks, atl_endpoint **out) {
+int32_t atl_endpoint_new(const atl_endpoint_config *config, const atl_endpoint_hooks *hooks,
+                         atl_endpoint **out) {
     atl_env *env = config->loop->env;
     atl_endpoint *ep = atl_calloc(env, 1, sizeof(*ep));
     uint64_t seeds[3];
@@ -151,7 +159,8 @@ int32_t atl_endpoint_new(const atl_endpoint_config *config, const atl_endpoint_h
     atl_idmap_init(&ep->resets, env, seeds[2]);
     if ((rv = make_secrets(ep, config->key)) != ATLAS_OK ||
         (rv = atl_source_limit_new(env, 256, 10, 10, &ep->reset_limit)) != ATLAS_OK ||
-        (rv = atl_tls_new(env, config->key, &ep->tls)) != ATLAS_OK || (rv = open_sockets(ep, config)) != ATLAS_OK) {
+        (rv = atl_tls_new(env, config->key, &ep->tls)) != ATLAS_OK ||
+        (rv = open_sockets(ep, config)) != ATLAS_OK) {
         goto done;
     }
     *out = ep;

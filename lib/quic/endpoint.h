@@ -1,7 +1,8 @@
-/* The QUIC endpoint: one UDP socket per address family, the demultiplexer, the one table of 8-byte ids, batched sending.
+/* The QUIC endpoint: one UDP socket per address family, the demultiplexer, the one table of 8-byte
+ * ids, batched sending.
  *
- * First two bits of a datagram: 00 STUN, 11 QUIC long header, 01 short header or circuit packet (the table tells). All ids this
- * library issues come from one allocator here. */
+ * First two bits of a datagram: 00 STUN, 11 QUIC long header, 01 short header or circuit packet
+ * (the table tells). All ids this library issues come from one allocator here. */
 #ifndef ATL_QUIC_ENDPOINT_H
 #define ATL_QUIC_ENDPOINT_H
 
@@ -22,17 +23,21 @@ typedef struct atl_circuit atl_circuit;
 
 typedef struct atl_endpoint_hooks {
     void *user;
-    /* A datagram with first bits 00 (and no error), or a reported ICMP error (rx->error != 0). One datagram, never a train. */
+    /* A datagram with first bits 00 (and no error), or a reported ICMP error (rx->error != 0). One
+     * datagram, never a train. */
     void (*on_stun)(void *user, const atl_rx *rx);
-    /* A train whose first datagram carries an id of kind ATL_ID_FORWARD; `ptr` is what was registered for it. Returns how many
-     * bytes of the train were consumed (a multiple of rx->segment, or the rest): at least the first datagram. May rewrite
-     * rx->data in place. */
+    /* A train whose first datagram carries an id of kind ATL_ID_FORWARD; `ptr` is what was
+     * registered for it. Returns how many bytes of the train were consumed (a multiple of
+     * rx->segment, or the rest): at least the first datagram. May rewrite rx->data in place. */
     size_t (*on_forward)(void *user, void *ptr, const atl_rx *rx);
-    /* A new inbound connection is about to be made for `remote` (spoofable until its handshake proceeds): 0 to go on, else it is dropped. */
+    /* A new inbound connection is about to be made for `remote` (spoofable until its handshake
+     * proceeds): 0 to go on, else it is dropped. */
     int32_t (*on_initial)(void *user, const atl_addr *remote, const atl_circuit *circuit);
-    /* An inbound connection finished its handshake; give it ops with atl_qconn_set_ops(), or return a negative code to close it. */
+    /* An inbound connection finished its handshake; give it ops with atl_qconn_set_ops(), or return
+     * a negative code to close it. */
     int32_t (*on_accept)(void *user, atl_qconn *conn);
-    /* The last receive batch has been handed out completely: flush what was held back to build trains. */
+    /* The last receive batch has been handed out completely: flush what was held back to build
+     * trains. */
     void (*on_batch_end)(void *user);
 } atl_endpoint_hooks;
 
@@ -43,7 +48,7 @@ typedef struct atl_endpoint_config {
     uint16_t port;
     uint8_t ipv4;
     uint8_t ipv6;
-    uint8_t plain;          /* no GSO/GRO */
+    uint8_t plain; /* no GSO/GRO */
     atl_addr bind4;
     atl_addr bind6;
 } atl_endpoint_config;
@@ -58,7 +63,8 @@ typedef struct atl_quic_params {
     uint64_t handshake_limit;   /* inbound handshakes per second before Retry */
 } atl_quic_params;
 
-int32_t atl_endpoint_new(const atl_endpoint_config *config, const atl_endpoint_hooks *hooks, atl_endpoint **out);
+int32_t atl_endpoint_new(const atl_endpoint_config *config, const atl_endpoint_hooks *hooks,
+                         atl_endpoint **out);
 /* Ends every connection without events (one CONNECTION_CLOSE each) and closes the sockets. */
 void atl_endpoint_free(atl_endpoint *ep);
 atl_quic_params *atl_endpoint_params(atl_endpoint *ep);
@@ -72,8 +78,10 @@ int32_t atl_endpoint_local(const atl_endpoint *ep, uint8_t family, atl_addr *out
 int32_t atl_endpoint_id_new(atl_endpoint *ep, uint32_t kind, void *ptr, uint8_t out[ATL_CID_LEN]);
 void atl_endpoint_id_remove(atl_endpoint *ep, const uint8_t id[ATL_CID_LEN]);
 
-/* Sends at once what is not QUIC of ours (STUN) from the socket of remote's family. Lost silently when the socket is full. */
-int32_t atl_endpoint_send_raw(atl_endpoint *ep, const atl_addr *local, const atl_addr *remote, const uint8_t *data, size_t len);
+/* Sends at once what is not QUIC of ours (STUN) from the socket of remote's family. Lost silently
+ * when the socket is full. */
+int32_t atl_endpoint_send_raw(atl_endpoint *ep, const atl_addr *local, const atl_addr *remote,
+                              const uint8_t *data, size_t len);
 /* The relay's: sends trains as they are, without copy. Returns how many were taken. */
 size_t atl_endpoint_send_trains(atl_endpoint *ep, uint8_t family, const atl_tx *tx, size_t n);
 size_t atl_endpoint_max_segments(const atl_endpoint *ep, uint8_t family);

@@ -1,4 +1,5 @@
-/* Receiving: trains from the sockets, told apart by their first two bits and by the one table of ids. */
+/* Receiving: trains from the sockets, told apart by their first two bits and by the one table of
+ * ids. */
 #include "quic/internal.h"
 
 #define RX_BATCH 32
@@ -7,15 +8,20 @@
 #define RESET_MIN 21
 #define RESET_TOKEN 16
 
-static void send_stateless_reset(atl_endpoint *ep, const atl_qpath *path, const uint8_t *data, size_t len) {
+static void send_stateless_reset(atl_endpoint *ep, const atl_qpath *path, const uint8_t *data,
+                                 size_t len) {
     uint8_t packet[48];
     uint8_t key[8];
     ngtcp2_cid cid;
     size_t n;
     const atl_addr *source = path->circuit == NULL ? &path->remote : NULL;
 
-    /* shorter than what provoked it, so that two endpoints without state cannot answer each other for ever */
-    if (len < RESET_MIN + 1 || (source != NULL && !atl_source_limit_take(ep->reset_limit, key, atl_addr_limit_key(source, key), ep->loop->now))) {
+    /* shorter than what provoked it, so that two endpoints without state cannot answer each other
+     * for ever */
+    if (len < RESET_MIN + 1 ||
+        (source != NULL &&
+         !atl_source_limit_take(ep->reset_limit, key, atl_addr_limit_key(source, key),
+                                ep->loop->now))) {
         ep->stats.dropped_unknown++;
         return;
     }
@@ -30,7 +36,8 @@ static void send_stateless_reset(atl_endpoint *ep, const atl_qpath *path, const 
     ep->stats.resets++;
 }
 
-/* A short header with an unknown id may be a reset of a connection that we hold and the peer has lost. */
+/* A short header with an unknown id may be a reset of a connection that we hold and the peer has
+ * lost. */
 static atl_qconn *find_by_reset_token(atl_endpoint *ep, const uint8_t *data, size_t len) {
     const atl_idmap_slot *slot;
     uint64_t key;
@@ -43,7 +50,8 @@ static atl_qconn *find_by_reset_token(atl_endpoint *ep, const uint8_t *data, siz
     return slot == NULL ? NULL : slot->ptr;
 }
 
-static void receive_short(atl_endpoint *ep, const atl_qpath *path, const atl_idmap_slot *slot, const uint8_t *data, size_t len, uint8_t ecn) {
+static void receive_short(atl_endpoint *ep, const atl_qpath *path, const atl_idmap_slot *slot,
+                          const uint8_t *data, size_t len, uint8_t ecn) {
     atl_qconn *conn;
 
     if (slot != NULL && slot->kind == ATL_ID_CONN) {
@@ -63,7 +71,8 @@ static void receive_short(atl_endpoint *ep, const atl_qpath *path, const atl_idm
     send_stateless_reset(ep, path, data, len);
 }
 
-static void send_version_negotiation(atl_endpoint *ep, const atl_qpath *path, const ngtcp2_version_cid *vc, size_t len) {
+static void send_version_negotiation(atl_endpoint *ep, const atl_qpath *path,
+                                     const ngtcp2_version_cid *vc, size_t len) {
     static const uint32_t VERSIONS[] = {NGTCP2_PROTO_VER_V1};
     uint8_t packet[256];
     uint8_t key[8];
@@ -72,20 +81,23 @@ static void send_version_negotiation(atl_endpoint *ep, const atl_qpath *path, co
 
     /* RFC 9000 section 6.1: only in answer to what could begin a connection */
     if (len < 1200 || vc->dcidlen > NGTCP2_MAX_CIDLEN || vc->scidlen > NGTCP2_MAX_CIDLEN ||
-        (path->circuit == NULL && !atl_source_limit_take(ep->reset_limit, key, atl_addr_limit_key(&path->remote, key), ep->loop->now)) ||
+        (path->circuit == NULL &&
+         !atl_source_limit_take(ep->reset_limit, key, atl_addr_limit_key(&path->remote, key),
+                                ep->loop->now)) ||
         atl_random(ep->env, &random, 1) != ATLAS_OK) {
         ep->stats.dropped_malformed++;
         return;
     }
-    n = ngtcp2_pkt_write_version_negotiation(packet, sizeof(packet), random, vc->scid, vc->scidlen, vc->dcid, vc->dcidlen, VERSIONS,
-                                             ATL_COUNT(VERSIONS));
+    n = ngtcp2_pkt_write_version_negotiation(packet, sizeof(packet), random, vc->scid, vc->scidlen,
+                                             vc->dcid, vc->dcidlen, VERSIONS, ATL_COUNT(VERSIONS));
     if (n > 0) {
         atl_send_on_path(ep, path, packet, (size_t)n);
         ep->stats.version_negotiations++;
     }
 }
 
-static void receive_long(atl_endpoint *ep, const atl_qpath *path, const uint8_t *data, size_t len, uint8_t ecn) {
+static void receive_long(atl_endpoint *ep, const atl_qpath *path, const uint8_t *data, size_t len,
+                         uint8_t ecn) {
     const atl_idmap_slot *slot = NULL;
     ngtcp2_version_cid vc;
     int rv = ngtcp2_pkt_decode_version_cid(&vc, data, len, ATL_CID_LEN);
@@ -114,7 +126,8 @@ static void receive_long(atl_endpoint *ep, const atl_qpath *path, const uint8_t 
     atl_accept_packet(ep, path, data, len, ecn);
 }
 
-void atl_receive_quic(atl_endpoint *ep, const atl_qpath *path, uint8_t *data, size_t len, uint8_t ecn) {
+void atl_receive_quic(atl_endpoint *ep, const atl_qpath *path, uint8_t *data, size_t len,
+                      uint8_t ecn) {
     if (len == 0) {
         ep->stats.dropped_malformed++;
         return;
@@ -136,7 +149,8 @@ void atl_receive_quic(atl_endpoint *ep, const atl_qpath *path, uint8_t *data, si
 }
 
 /* A packet of a circuit that ends here: believed only from the relay's own 4-tuple. */
-static void receive_circuit(atl_endpoint *ep, atl_circuit *circuit, const atl_rx *rx, uint8_t *data, size_t len) {
+static void receive_circuit(atl_endpoint *ep, atl_circuit *circuit, const atl_rx *rx, uint8_t *data,
+                            size_t len) {
     atl_qpath carrier;
     atl_qpath inner;
 
@@ -164,8 +178,10 @@ static size_t forward_run(atl_endpoint *ep, const atl_rx *rx, size_t at, void *p
     return used == 0 || used > rest.len ? one : used;
 }
 
-/* A short header: a connection, a circuit that ends here, or one that is forwarded; the table tells. */
-static size_t receive_with_id(atl_endpoint *ep, const atl_rx *rx, const atl_qpath *path, size_t at, size_t len) {
+/* A short header: a connection, a circuit that ends here, or one that is forwarded; the table
+ * tells. */
+static size_t receive_with_id(atl_endpoint *ep, const atl_rx *rx, const atl_qpath *path, size_t at,
+                              size_t len) {
     uint8_t *data = rx->data + at;
     const atl_idmap_slot *slot;
 

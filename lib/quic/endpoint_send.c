@@ -1,5 +1,5 @@
-/* Sending: packets of all connections are written one behind the other into an arena, neighbours of equal size to the same address
- * become a train, and trains go out together. */
+/* Sending: packets of all connections are written one behind the other into an arena, neighbours of
+ * equal size to the same address become a train, and trains go out together. */
 #include "quic/internal.h"
 
 static void reset_batch(atl_socket *sock) {
@@ -7,7 +7,8 @@ static void reset_batch(atl_socket *sock) {
     sock->used = 0;
 }
 
-/* Drops the trains that were taken; keeps those that were not, in place, for when the socket can be written again. */
+/* Drops the trains that were taken; keeps those that were not, in place, for when the socket can be
+ * written again. */
 static void drop_sent(atl_socket *sock, size_t sent) {
     memmove(sock->tx, sock->tx + sent, (sock->n - sent) * sizeof(sock->tx[0]));
     sock->n -= sent;
@@ -50,7 +51,8 @@ uint8_t *atl_send_room(atl_socket *sock, size_t need) {
     return sock->arena + sock->used;
 }
 
-void atl_send_commit(atl_socket *sock, const atl_addr *local, const atl_addr *remote, uint8_t ecn, size_t len) {
+void atl_send_commit(atl_socket *sock, const atl_addr *local, const atl_addr *remote, uint8_t ecn,
+                     size_t len) {
     atl_endpoint *ep = sock->ep;
     atl_tx *last = sock->n > 0 ? &sock->tx[sock->n - 1] : NULL;
     uint8_t *data = sock->arena + sock->used;
@@ -59,8 +61,9 @@ void atl_send_commit(atl_socket *sock, const atl_addr *local, const atl_addr *re
     sock->used += len;
     ep->stats.tx_datagrams++;
     ep->stats.tx_bytes += len;
-    if (last != NULL && last->data + last->len == data && len <= last->segment && last->len % last->segment == 0 &&
-        last->len / last->segment < max && last->len + len <= ATL_TRAIN_BYTES && last->ecn == ecn &&
+    if (last != NULL && last->data + last->len == data && len <= last->segment &&
+        last->len % last->segment == 0 && last->len / last->segment < max &&
+        last->len + len <= ATL_TRAIN_BYTES && last->ecn == ecn &&
         atl_addr_equal(&last->remote, remote) && atl_addr_equal(&last->local, local)) {
         last->len += len;
         return;
@@ -74,7 +77,8 @@ void atl_send_commit(atl_socket *sock, const atl_addr *local, const atl_addr *re
     last->ecn = ecn;
 }
 
-/* Writes every connection that has something to say, oldest first, until all are done or a socket is full. */
+/* Writes every connection that has something to say, oldest first, until all are done or a socket
+ * is full. */
 void atl_send_ready(atl_endpoint *ep) {
     atl_list todo;
     atl_list *node;
@@ -129,7 +133,8 @@ void atl_send_on_path(atl_endpoint *ep, const atl_qpath *path, const uint8_t *da
     atl_endpoint_wake(ep);
 }
 
-int32_t atl_endpoint_send_raw(atl_endpoint *ep, const atl_addr *local, const atl_addr *remote, const uint8_t *data, size_t len) {
+int32_t atl_endpoint_send_raw(atl_endpoint *ep, const atl_addr *local, const atl_addr *remote,
+                              const uint8_t *data, size_t len) {
     atl_socket *sock = atl_endpoint_socket(ep, remote->family);
     atl_tx tx;
     size_t sent = 0;

@@ -1,4 +1,5 @@
-/* What the modules of the endpoint and of its connections share. Nothing outside quic/ includes it. */
+/* What the modules of the endpoint and of its connections share. Nothing outside quic/ includes it.
+ */
 #ifndef ATL_QUIC_INTERNAL_H
 #define ATL_QUIC_INTERNAL_H
 
@@ -10,10 +11,11 @@
 #include <netinet/in.h>
 #include <string.h>
 
-#define ATL_UDP_MTU 1443           /* largest QUIC packet: 1452 of IPv6 over Ethernet, less a circuit header */
+#define ATL_UDP_MTU \
+    1443 /* largest QUIC packet: 1452 of IPv6 over Ethernet, less a circuit header */
 #define ATL_TX_ARENA ((size_t)131072) /* bytes of packets held for one send */
-#define ATL_TX_BATCH 64            /* trains held for one send */
-#define ATL_CONN_PATHS 6           /* synthetic paths of a connection at once */
+#define ATL_TX_BATCH 64               /* trains held for one send */
+#define ATL_CONN_PATHS 6              /* synthetic paths of a connection at once */
 #define ATL_DATAGRAM_QUEUE 256
 #define ATL_REASON_MAX 256
 
@@ -50,7 +52,7 @@ struct atl_endpoint {
     atl_source_limit *reset_limit; /* stateless resets and version negotiation per source */
     uint64_t next_path_id;
     atl_list conns;
-    atl_list dirty;    /* connections with something to write, or to end */
+    atl_list dirty;     /* connections with something to write, or to end */
     atl_list graveyard; /* freed at the end of the flush */
     atl_task flush;
     uint64_t handshaking; /* inbound connections that are not confirmed */
@@ -63,21 +65,25 @@ void atl_endpoint_wake(atl_endpoint *ep);
 uint64_t atl_id_key(const uint8_t id[ATL_CID_LEN]);
 uint64_t atl_initial_key(const atl_endpoint *ep, const uint8_t *id, size_t len);
 
-/* endpoint_send.c: room for one more packet of at most `need` bytes at the end of the arena, after flushing when it is full; NULL
- * when the socket is blocked or memory is short. */
+/* endpoint_send.c: room for one more packet of at most `need` bytes at the end of the arena, after
+ * flushing when it is full; NULL when the socket is blocked or memory is short. */
 uint8_t *atl_send_room(atl_socket *sock, size_t need);
-/* Takes the `len` bytes just written into the batch, extending the last train where that is possible. */
-void atl_send_commit(atl_socket *sock, const atl_addr *local, const atl_addr *remote, uint8_t ecn, size_t len);
+/* Takes the `len` bytes just written into the batch, extending the last train where that is
+ * possible. */
+void atl_send_commit(atl_socket *sock, const atl_addr *local, const atl_addr *remote, uint8_t ecn,
+                     size_t len);
 void atl_send_flush(atl_socket *sock);
 void atl_send_ready(atl_endpoint *ep);
 
 /* endpoint_receive.c */
 void atl_receive_ready(void *user, atl_udp *udp, uint32_t events);
 /* One QUIC packet (or coalesced ones) from a path. */
-void atl_receive_quic(atl_endpoint *ep, const atl_qpath *path, uint8_t *data, size_t len, uint8_t ecn);
+void atl_receive_quic(atl_endpoint *ep, const atl_qpath *path, uint8_t *data, size_t len,
+                      uint8_t ecn);
 
 /* accept.c: a long header whose id is unknown. */
-void atl_accept_packet(atl_endpoint *ep, const atl_qpath *path, const uint8_t *data, size_t len, uint8_t ecn);
+void atl_accept_packet(atl_endpoint *ep, const atl_qpath *path, const uint8_t *data, size_t len,
+                       uint8_t ecn);
 /* Sends a datagram to where a path leads, the circuit header included. */
 void atl_send_on_path(atl_endpoint *ep, const atl_qpath *path, const uint8_t *data, size_t len);
 
@@ -86,7 +92,7 @@ void atl_send_on_path(atl_endpoint *ep, const atl_qpath *path, const uint8_t *da
 typedef struct atl_path_slot {
     uint64_t id; /* number in the synthetic addresses; 0: free */
     atl_qpath real;
-    uint8_t validating; /* ngtcp2 holds it */
+    uint8_t validating;        /* ngtcp2 holds it */
     struct sockaddr_in6 local; /* the synthetic pair */
     struct sockaddr_in6 remote;
 } atl_path_slot;
@@ -114,7 +120,8 @@ struct atl_qstream {
     uint64_t written, sent, acked;
     uint64_t limit;
     uint64_t uncredited; /* bytes delivered and not yet credited */
-    uint8_t fin, fin_sent, write_shut, short_write, wire_closed, ended, acked_all, stopped, received_fin;
+    uint8_t fin, fin_sent, write_shut, short_write, wire_closed, ended, acked_all, stopped,
+        received_fin;
 };
 
 typedef struct atl_out_datagram {
@@ -140,9 +147,9 @@ struct atl_qconn {
     atl_timer timer;
     uint8_t state;
     uint8_t is_server;
-    uint8_t handshaking; /* counted in ep->handshaking */
+    uint8_t handshaking;      /* counted in ep->handshaking */
     uint8_t close_sent_by_us; /* a CONNECTION_CLOSE is due */
-    uint64_t initial_hash; /* in ep->initials; 0: none */
+    uint64_t initial_hash;    /* in ep->initials; 0: none */
     uint64_t keepalive;
     atl_path_slot paths[ATL_CONN_PATHS];
     uint8_t active;    /* index: where packets go */
@@ -163,9 +170,12 @@ struct atl_qconn {
 int32_t atl_qconn_alloc(atl_endpoint *ep, int is_server, const atl_qpath *path, atl_qconn **out);
 void atl_qconn_discard(atl_qconn *conn); /* never announced to anyone: free without upcalls */
 void atl_qconn_mark_dirty(atl_qconn *conn);
-void atl_qconn_settings(atl_qconn *conn, ngtcp2_settings *settings, ngtcp2_transport_params *params, uint64_t handshake_timeout);
-void atl_qconn_read(atl_qconn *conn, const atl_qpath *path, const uint8_t *data, size_t len, uint8_t ecn);
-/* Ends it: `code` for the owner, the peer told when ccerr is filled and tell is 1. The first call counts. */
+void atl_qconn_settings(atl_qconn *conn, ngtcp2_settings *settings, ngtcp2_transport_params *params,
+                        uint64_t handshake_timeout);
+void atl_qconn_read(atl_qconn *conn, const atl_qpath *path, const uint8_t *data, size_t len,
+                    uint8_t ecn);
+/* Ends it: `code` for the owner, the peer told when ccerr is filled and tell is 1. The first call
+ * counts. */
 void atl_qconn_fail(atl_qconn *conn, int32_t code, int tell, const char *text);
 /* Ends a CLOSING connection: packet, upcalls, ids. */
 void atl_qconn_finish(atl_qconn *conn);
@@ -176,14 +186,16 @@ void atl_qconn_arm(atl_qconn *conn);
 /* conn_error.c */
 void atl_qconn_fail_liberr(atl_qconn *conn, int rv);
 
-/* conn_write.c: writes what it may; 0 when done, 1 when it has more (budget), -1 when the socket is blocked. */
+/* conn_write.c: writes what it may; 0 when done, 1 when it has more (budget), -1 when the socket is
+ * blocked. */
 int atl_qconn_write(atl_qconn *conn);
 void atl_qconn_write_close(atl_qconn *conn);
 
 /* conn_path.c */
 void atl_path_begin(atl_endpoint *ep, atl_path_slot *slot, const atl_qpath *real);
 ngtcp2_path atl_path_synthetic(atl_path_slot *slot);
-/* The slot of a real path, made when there is none (NULL: none free). *fresh says whether it was made. */
+/* The slot of a real path, made when there is none (NULL: none free). *fresh says whether it was
+ * made. */
 atl_path_slot *atl_path_find(atl_qconn *conn, const atl_qpath *real, int *fresh);
 atl_path_slot *atl_path_by_ngtcp2(atl_qconn *conn, const ngtcp2_path *path);
 void atl_path_release_unused(atl_qconn *conn, atl_path_slot *slot);

@@ -1,5 +1,5 @@
-/* Streams: the send buffer (bytes stay where they are until they are acknowledged, ngtcp2 keeps pointers to them) and credit for what
- * was received. */
+/* Streams: the send buffer (bytes stay where they are until they are acknowledged, ngtcp2 keeps
+ * pointers to them) and credit for what was received. */
 #include "quic/internal.h"
 
 #define CHUNK_MIN ((size_t)512)
@@ -39,7 +39,8 @@ void atl_qstream_free(atl_qstream *stream) {
     atl_free(stream->conn->ep->env, stream);
 }
 
-int32_t atl_qconn_open_stream(atl_qconn *conn, int uni, const atl_qstream_ops *ops, void *user, atl_qstream **out) {
+int32_t atl_qconn_open_stream(atl_qconn *conn, int uni, const atl_qstream_ops *ops, void *user,
+                              atl_qstream **out) {
     atl_qstream *stream;
     int64_t id;
     int rv;
@@ -55,7 +56,8 @@ int32_t atl_qconn_open_stream(atl_qconn *conn, int uni, const atl_qstream_ops *o
     if (rv != ATLAS_OK) {
         return rv;
     }
-    rv = uni ? ngtcp2_conn_open_uni_stream(conn->quic, &id, stream) : ngtcp2_conn_open_bidi_stream(conn->quic, &id, stream);
+    rv = uni ? ngtcp2_conn_open_uni_stream(conn->quic, &id, stream)
+             : ngtcp2_conn_open_bidi_stream(conn->quic, &id, stream);
     if (rv != 0) {
         atl_qstream_free(stream);
         return rv == NGTCP2_ERR_STREAM_ID_BLOCKED ? ATLAS_ERR_LIMIT : ATLAS_ERR_NOMEM;
@@ -161,7 +163,8 @@ static void schedule(atl_qstream *stream) {
     atl_qconn_mark_dirty(stream->conn);
 }
 
-int32_t atl_qstream_write(atl_qstream *stream, const void *data, size_t len, int fin, size_t *taken) {
+int32_t atl_qstream_write(atl_qstream *stream, const void *data, size_t len, int fin,
+                          size_t *taken) {
     size_t room;
     size_t want;
     size_t n;
@@ -175,7 +178,9 @@ int32_t atl_qstream_write(atl_qstream *stream, const void *data, size_t len, int
     if (stream->write_shut || stream->fin) {
         return ATLAS_ERR_STATE;
     }
-    room = atl_qstream_buffered(stream) < stream->limit ? (size_t)stream->limit - atl_qstream_buffered(stream) : 0;
+    room = atl_qstream_buffered(stream) < stream->limit
+               ? (size_t)stream->limit - atl_qstream_buffered(stream)
+               : 0;
     want = len < room ? len : room;
     n = append(stream, data, want);
     if (n < want && n == 0) {
@@ -189,7 +194,8 @@ int32_t atl_qstream_write(atl_qstream *stream, const void *data, size_t len, int
 }
 
 int atl_qstream_has_output(const atl_qstream *stream) {
-    return !stream->write_shut && !stream->ended && (stream->next_chunk != NULL || (stream->fin && !stream->fin_sent));
+    return !stream->write_shut && !stream->ended &&
+           (stream->next_chunk != NULL || (stream->fin && !stream->fin_sent));
 }
 
 size_t atl_qstream_vectors(const atl_qstream *stream, ngtcp2_vec *vec, size_t cap, int *fin) {
@@ -228,7 +234,8 @@ void atl_qstream_on_sent(atl_qstream *stream, size_t len, int fin) {
         stream->next_chunk = stream->next_chunk->next;
         stream->next_offset = 0;
     }
-    if (stream->next_chunk != NULL && stream->next_offset == stream->next_chunk->len && stream->next_chunk->next == NULL) {
+    if (stream->next_chunk != NULL && stream->next_offset == stream->next_chunk->len &&
+        stream->next_chunk->next == NULL) {
         stream->next_chunk = NULL;
     }
 }
@@ -307,25 +314,28 @@ void atl_qstream_shutdown(atl_qstream *stream, uint64_t app_code) {
         return;
     }
     (void)ngtcp2_conn_shutdown_stream(stream->conn->quic, 0, stream->id, app_code);
-    /* what was delivered and never read, and what still comes, must not hold the connection's window */
+    /* what was delivered and never read, and what still comes, must not hold the connection's
+     * window */
     atl_qstream_credit(stream, stream->uncredited);
     atl_qconn_mark_dirty(stream->conn);
 }
 
-/* ngtcp2 has forgotten the stream. Its owner hears of that when it has read everything, so that streams which are closed and not read
- * count against the peer's limit. */
+/* ngtcp2 has forgotten the stream. Its owner hears of that when it has read everything, so that
+ * streams which are closed and not read count against the peer's limit. */
 void atl_qstream_on_wire_closed(atl_qstream *stream) {
     stream->wire_closed = 1;
     stream->write_shut = 1;
     atl_list_remove(&stream->send_node);
-    if (stream->fin_sent && !stream->stopped && !stream->acked_all && stream->ops != NULL && stream->acked == stream->written) {
+    if (stream->fin_sent && !stream->stopped && !stream->acked_all && stream->ops != NULL &&
+        stream->acked == stream->written) {
         stream->acked_all = 1;
         if (stream->ops->on_acked != NULL) {
             stream->ops->on_acked(stream->user, stream);
         }
     }
     if (stream->uncredited == 0 || !stream->received_fin || stream->ops == NULL) {
-        stream->uncredited == 0 ? atl_qstream_end(stream) : atl_qstream_credit(stream, stream->uncredited);
+        stream->uncredited == 0 ? atl_qstream_end(stream)
+                                : atl_qstream_credit(stream, stream->uncredited);
     }
 }
 

@@ -1,4 +1,5 @@
-/* The relay server: registry, pairing, limits, and the entry to the data plane (relay/forwarder.h). */
+/* The relay server: registry, pairing, limits, and the entry to the data plane (relay/forwarder.h).
+ */
 #ifndef ATL_RELAY_SERVER_H
 #define ATL_RELAY_SERVER_H
 
@@ -18,12 +19,14 @@ typedef struct atl_relay_limits {
     uint64_t max_per_ipv4;
     uint64_t max_per_ipv6_64;
     uint64_t handshakes;        /* circuit requests per second per node */
-    uint64_t presence_interval; /* nanoseconds; a registration ends 3 of these after its last announcement */
+    uint64_t presence_interval; /* nanoseconds; a registration ends 3 of these after its last
+                                   announcement */
     uint64_t handshake_timeout; /* nanoseconds for a target to accept */
     uint64_t max_clock_drift;   /* seconds */
 } atl_relay_limits;
 
-int32_t atl_relay_server_new(atl_endpoint *ep, const atl_relay_limits *limits, atl_relay_server **out);
+int32_t atl_relay_server_new(atl_endpoint *ep, const atl_relay_limits *limits,
+                             atl_relay_server **out);
 /* Ends every registration, circuit and control connection without upcalls. */
 void atl_relay_server_free(atl_relay_server *server);
 atl_relay_limits *atl_relay_server_limits(atl_relay_server *server);
@@ -37,9 +40,10 @@ int32_t atl_relay_server_accept(atl_relay_server *server, atl_qconn *conn);
 size_t atl_relay_server_on_forward(atl_relay_server *server, void *ptr, const atl_rx *rx);
 void atl_relay_server_on_batch_end(atl_relay_server *server);
 
-/* RelayDrain to everyone, GOAWAY, refuse new work; after `timeout` nanoseconds, or when no circuit is left, closes everything and calls
- * done once. */
-void atl_relay_server_drain(atl_relay_server *server, uint64_t timeout, void (*done)(void *user), void *user);
+/* RelayDrain to everyone, GOAWAY, refuse new work; after `timeout` nanoseconds, or when no circuit
+ * is left, closes everything and calls done once. */
+void atl_relay_server_drain(atl_relay_server *server, uint64_t timeout, void (*done)(void *user),
+                            void *user);
 void atl_relay_server_stats(const atl_relay_server *server, atlas_relay_stats *out);
 
 #endif

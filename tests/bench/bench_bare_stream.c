@@ -1,7 +1,9 @@
-/* The baseline of stream goodput: ngtcp2 and wolfSSL in a bare loop, two processes over UDP loopback with GSO and GRO. The crypto
- * callbacks are the library's own fast ones, so that the ratio shows what endpoint, streams and events cost, not the cipher.
+/* The baseline of stream goodput: ngtcp2 and wolfSSL in a bare loop, two processes over UDP
+ * loopback with GSO and GRO. The crypto callbacks are the library's own fast ones, so that the
+ * ratio shows what endpoint, streams and events cost, not the cipher.
  *
- *     bench_bare_stream [SECONDS]     prints: bare_stream gbps CLIENT_CPU_NS_PER_BYTE SERVER_CPU_NS_PER_BYTE
+ *     bench_bare_stream [SECONDS]     prints: bare_stream gbps CLIENT_CPU_NS_PER_BYTE
+ * SERVER_CPU_NS_PER_BYTE
  */
 #include "quic/tls.h"
 
@@ -94,7 +96,8 @@ static void cb_rand(uint8_t *dest, size_t len, const ngtcp2_rand_ctx *ctx) {
     randombytes_buf(dest, len);
 }
 
-static int cb_cid(ngtcp2_conn *conn, ngtcp2_cid *cid, ngtcp2_stateless_reset_token *token, size_t len, void *user) {
+static int cb_cid(ngtcp2_conn *conn, ngtcp2_cid *cid, ngtcp2_stateless_reset_token *token,
+                  size_t len, void *user) {
     (void)conn;
     (void)user;
     randombytes_buf(cid->data, len);
@@ -119,7 +122,8 @@ static int cb_completed(ngtcp2_conn *conn, void *user) {
     return 0;
 }
 
-static int cb_data(ngtcp2_conn *conn, uint32_t flags, int64_t id, uint64_t offset, const uint8_t *data, size_t len, void *user, void *stream_user) {
+static int cb_data(ngtcp2_conn *conn, uint32_t flags, int64_t id, uint64_t offset,
+                   const uint8_t *data, size_t len, void *user, void *stream_user) {
     end *e = user;
 
     (void)flags;
@@ -192,9 +196,11 @@ static ngtcp2_ssize write_one(end *e, uint8_t *out, uint64_t now) {
     ngtcp2_ssize n;
 
     ngtcp2_path_storage_zero(&ps);
-    n = ngtcp2_conn_writev_stream(e->conn, &ps.path, &info, out, MTU, &taken, 0, sending ? e->stream : -1, &vec, sending ? 1 : 0, now);
+    n = ngtcp2_conn_writev_stream(e->conn, &ps.path, &info, out, MTU, &taken, 0,
+                                  sending ? e->stream : -1, &vec, sending ? 1 : 0, now);
     if (n == NGTCP2_ERR_STREAM_DATA_BLOCKED) {
-        n = ngtcp2_conn_writev_stream(e->conn, &ps.path, &info, out, MTU, &taken, 0, -1, NULL, 0, now);
+        n = ngtcp2_conn_writev_stream(e->conn, &ps.path, &info, out, MTU, &taken, 0, -1, NULL, 0,
+                                      now);
     }
     return n;
 }
@@ -331,7 +337,8 @@ static void first_packet(end *e, uint8_t *data, size_t len) {
         randombytes_buf(scid.data, 8);
         make_path(e, &path);
         fill_callbacks(&cb);
-        if (ngtcp2_conn_server_new(&e->conn, &hd.scid, &scid, &path, hd.version, &cb, &settings, &params, NULL, e) != 0) {
+        if (ngtcp2_conn_server_new(&e->conn, &hd.scid, &scid, &path, hd.version, &cb, &settings,
+                                   &params, NULL, e) != 0) {
             exit(1);
         }
         atl_tls_session_set_conn(e->ref.session, e->conn);
@@ -372,10 +379,12 @@ static void loop(end *e, void (*packet)(end *, uint8_t *, size_t)) {
             continue;
         }
         now = now_ns(NULL);
-        if (ngtcp2_conn_get_expiry2(e->conn) <= now && ngtcp2_conn_handle_expiry(e->conn, now) != 0) {
+        if (ngtcp2_conn_get_expiry2(e->conn) <= now &&
+            ngtcp2_conn_handle_expiry(e->conn, now) != 0) {
             return;
         }
-        if (e->ready && e->stream < 0 && ngtcp2_conn_open_uni_stream(e->conn, &e->stream, NULL) != 0) {
+        if (e->ready && e->stream < 0 &&
+            ngtcp2_conn_open_uni_stream(e->conn, &e->stream, NULL) != 0) {
             e->stream = -1;
         }
         write_all(e);
@@ -386,7 +395,8 @@ static double cpu_seconds(void) {
     struct rusage u;
 
     getrusage(RUSAGE_SELF, &u);
-    return (double)u.ru_utime.tv_sec + (double)u.ru_stime.tv_sec + ((double)u.ru_utime.tv_usec + (double)u.ru_stime.tv_usec) / 1e6;
+    return (double)u.ru_utime.tv_sec + (double)u.ru_stime.tv_sec +
+           ((double)u.ru_utime.tv_usec + (double)u.ru_stime.tv_usec) / 1e6;
 }
 
 static void run_client(end *e, atl_tls *tls, const atl_peer_id *peer) {
@@ -403,7 +413,8 @@ static void run_client(end *e, atl_tls *tls, const atl_peer_id *peer) {
     fill_callbacks(&cb);
     make_path(e, &path);
     if (atl_tls_client_new(tls, ATL_PROTO_ATLAS, peer, &e->ref.session) != 0 ||
-        ngtcp2_conn_client_new(&e->conn, &dcid, &scid, &path, NGTCP2_PROTO_VER_V1, &cb, &settings, &params, NULL, e) != 0) {
+        ngtcp2_conn_client_new(&e->conn, &dcid, &scid, &path, NGTCP2_PROTO_VER_V1, &cb, &settings,
+                               &params, NULL, e) != 0) {
         exit(1);
     }
     atl_tls_session_set_conn(e->ref.session, e->conn);
@@ -415,7 +426,8 @@ int main(int argc, char **argv) {
     static end server;
     static end client;
     double seconds = argc > 1 ? atof(argv[1]) : 3;
-    atlas_hooks hooks = {sizeof(hooks), NULL, NULL, NULL, now_ns, wall_ms, b_malloc, b_realloc, b_free, b_random, NULL};
+    atlas_hooks hooks = {sizeof(hooks), NULL,      NULL,   NULL,     now_ns, wall_ms,
+                         b_malloc,      b_realloc, b_free, b_random, NULL};
     atlas_key *key;
     atl_peer_id id;
     atl_tls *tls;
@@ -454,7 +466,7 @@ int main(int argc, char **argv) {
         return 1;
     }
     waitpid(child, NULL, 0);
-    printf("bare_stream %.3f %.4f %.4f\n", (double)server.rx * 8 / seconds / 1e9, client_cpu * 1e9 / (double)server.rx,
-           cpu_seconds() * 1e9 / (double)server.rx);
+    printf("bare_stream %.3f %.4f %.4f\n", (double)server.rx * 8 / seconds / 1e9,
+           client_cpu * 1e9 / (double)server.rx, cpu_seconds() * 1e9 / (double)server.rx);
     return server.rx > 0 ? 0 : 1;
 }

@@ -1,82 +1,10 @@
-#include "net.h"
+#include "net_internal.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#define MAX_HOSTS 64
-#define MAX_SOCKETS 8
-#define MAX_NAMES 16
-#define RX_QUEUE 4096 /* datagrams waiting in a socket, as SO_RCVBUF bounds them */
-
-typedef struct packet {
-    struct packet *next;
-    uint64_t at;
-    uint64_t order;
-    atl_addr from;
-    atl_addr to;
-    size_t len;
-    uint8_t ecn;
-    uint8_t data[];
-} packet;
-
-struct atl_udp {
-    sim_host *host;
-    atl_addr local;
-    atl_udp_ready ready;
-    void *user;
-    packet *first;
-    packet *last;
-    packet *lent; /* handed out by the last udp_recv */
-    size_t queued;
-    int open;
-};
-
-struct atl_resolve {
-    sim_host *host;
-    atl_resolve *next;
-    atl_resolve_cb cb;
-    void *user;
-    atl_addr addr;
-    int32_t status;
-};
-
-struct sim_host {
-    sim_net *net;
-    size_t index;
-    atl_addr ip;
-    atl_udp sockets[MAX_SOCKETS];
-    uint16_t next_port;
-    atl_resolve *resolves;
-    void (*drive)(void *);
-    uint64_t (*deadline)(void *);
-    void *user;
-    int down;
-    int due; /* something arrived */
-};
-
-struct sim_net {
-    uint64_t now;
-    uint64_t rng;
-    uint64_t order;
-    sim_stats stats;
-    sim_host *hosts[MAX_HOSTS];
-    size_t n_hosts;
-    sim_link link;
-    sim_link *pairs[MAX_HOSTS][MAX_HOSTS];
-    uint64_t last_at[MAX_HOSTS][MAX_HOSTS];
-    uint8_t cut[MAX_HOSTS][MAX_HOSTS];
-    packet **heap;
-    size_t n_heap;
-    size_t cap_heap;
-    char names[MAX_NAMES][64];
-    atl_addr name_ips[MAX_NAMES];
-    size_t n_names;
-    int (*tap)(void *, const atl_addr *, const atl_addr *, const uint8_t *, size_t);
-    void *tap_user;
-};
-
-static void *must(void *ptr) {
+void *sim_must(void *ptr) {
     if (ptr == NULL) {
         fprintf(stderr, "simulator: out of memory\n");
         abort();
@@ -85,7 +13,7 @@ static void *must(void *ptr) {
 }
 
 sim_net *sim_new(uint64_t seed) {
-    sim_net *net = must(calloc(1, sizeof(*net)));
+    sim_net *net = sim_must(calloc(1, sizeof(*net)));
 
     printf("simulator: seed %llu\n", (unsigned long long)seed);
     net->rng = seed * UINT64_C(2862933555777941757) + 3037000493;
@@ -114,16 +42,16 @@ const sim_stats *sim_get_stats(const sim_net *net) {
 
 /* ---- packets in flight: a binary heap by time, then by order of sending ---- */
 
-static int earlier(const packet *a, const packet *b) {
+static int earlier(const sim_packet *a, const sim_packet *b) {
     return a->at != b->at ? a->at < b->at : a->order < b->order;
 }
 
-static void heap_push(sim_net *net, packet *p) {
+static void heap_push(sim_net *net, sim_packet *p) {
     size_t i;
 
     if (net->n_heap == net->cap_heap) {
         net->cap_heap = net->cap_heap == 0 ? 256 : net->cap_heap * 2;
-        net->heap = must(realloc(net->heap, net->cap_heap * sizeof(packet *)));
+        net->heap = sim_must(realloc(net->heap, net->cap_heap * sizeof(sim_packet *)));
     }
     for (i = net->n_heap++; i > 0 && earlier(p, net->heap[(i - 1) / 2]); i = (i - 1) / 2) {
         net->heap[i] = net->heap[(i - 1) / 2];
@@ -131,9 +59,9 @@ static void heap_push(sim_net *net, packet *p) {
     net->heap[i] = p;
 }
 
-static packet *heap_pop(sim_net *net) {
-    packet *top = net->heap[0];
-    packet *last = net->heap[--net->n_heap];
+static sim_packet *heap_pop(sim_net *net) {
+    sim_packet *top = net->heap[0];
+    sim_packet *last = net->heap[--net->n_heap];
     size_t i = 0;
 
     for (;;) {
@@ -165,10 +93,11 @@ void sim_set_pair(sim_net *net, sim_host *a, sim_host *b, const sim_link *link) 
     size_t i;
 
     for (i = 0; i < 2; i++) {
-        sim_link **slot = i == 0 ? &net->pairs[a->index][b->index] : &net->pairs[b->index][a->index];
+        sim_link **slot =
+            i == 0 ? &net->pairs[a->index][b->index] : &net->pairs[b->index][a->index];
 
         free(*slot);
-        *slot = must(malloc(sizeof(**slot)));
+        *slot = sim_must(malloc(sizeof(**slot)));
         **slot = *link;
     }
 }
@@ -178,7 +107,9 @@ void sim_cut(sim_net *net, sim_host *a, sim_host *b, int cut) {
     net->cut[b->index][a->index] = (uint8_t)cut;
 }
 
-void sim_set_tap(sim_net *net, int (*tap)(void *, const atl_addr *, const atl_addr *, const uint8_t *, size_t), void *user) {
+void sim_set_tap(sim_net *net,
+                 int (*tap)(void *, const atl_addr *, const atl_addr *, const uint8_t *, size_t),
+                 void *user) {
     net->tap = tap;
     net->tap_user = user;
 }
@@ -198,8 +129,9 @@ static int chance(sim_net *net, uint32_t per_10000) {
     return per_10000 > 0 && sim_random(net) % 10000 < per_10000;
 }
 
-static void launch(sim_net *net, const atl_addr *from, const atl_addr *to, const uint8_t *data, size_t len, uint8_t ecn, uint64_t at) {
-    packet *p = must(malloc(sizeof(*p) + len));
+static void launch(sim_net *net, const atl_addr *from, const atl_addr *to, const uint8_t *data,
+                   size_t len, uint8_t ecn, uint64_t at) {
+    sim_packet *p = sim_must(malloc(sizeof(*p) + len));
 
     p->next = NULL;
     p->at = at;
@@ -213,7 +145,8 @@ static void launch(sim_net *net, const atl_addr *from, const atl_addr *to, const
 }
 
 /* One datagram onto the link between two addresses. */
-static void transmit(sim_net *net, const atl_addr *from, const atl_addr *to, const uint8_t *data, size_t len, uint8_t ecn) {
+void sim_transmit(sim_net *net, const atl_addr *from, const atl_addr *to, const uint8_t *data,
+                  size_t len, uint8_t ecn) {
     sim_host *a = host_by_ip(net, from);
     sim_host *b = host_by_ip(net, to);
     const sim_link *link;
@@ -229,7 +162,8 @@ static void transmit(sim_net *net, const atl_addr *from, const atl_addr *to, con
         net->stats.unroutable++;
         return;
     }
-    link = a != NULL && net->pairs[a->index][b->index] != NULL ? net->pairs[a->index][b->index] : &net->link;
+    link = a != NULL && net->pairs[a->index][b->index] != NULL ? net->pairs[a->index][b->index]
+                                                               : &net->link;
     if (len > link->mtu) {
         net->stats.oversized++;
         return;
@@ -254,11 +188,12 @@ static void transmit(sim_net *net, const atl_addr *from, const atl_addr *to, con
     }
 }
 
-void sim_inject(sim_net *net, const atl_addr *from, const atl_addr *to, const uint8_t *data, size_t len) {
-    transmit(net, from, to, data, len, 0);
+void sim_inject(sim_net *net, const atl_addr *from, const atl_addr *to, const uint8_t *data,
+                size_t len) {
+    sim_transmit(net, from, to, data, len, 0);
 }
 
-static void deliver(sim_net *net, packet *p) {
+static void deliver(sim_net *net, sim_packet *p) {
     sim_host *host = host_by_ip(net, &p->to);
     size_t i;
 
@@ -282,10 +217,19 @@ static void deliver(sim_net *net, packet *p) {
     free(p);
 }
 
+void sim_free_packets(sim_packet **list) {
+    while (*list != NULL) {
+        sim_packet *next = (*list)->next;
+
+        free(*list);
+        *list = next;
+    }
+}
+
 /* ---- hosts ---- */
 
 sim_host *sim_host_new(sim_net *net, const char *ip) {
-    sim_host *host = must(calloc(1, sizeof(*host)));
+    sim_host *host = sim_must(calloc(1, sizeof(*host)));
 
     if (net->n_hosts == MAX_HOSTS || atl_addr_parse_ip(ip, strlen(ip), 0, &host->ip) != ATLAS_OK) {
         fprintf(stderr, "simulator: bad host %s\n", ip);
@@ -298,7 +242,8 @@ sim_host *sim_host_new(sim_net *net, const char *ip) {
     return host;
 }
 
-void sim_host_program(sim_host *host, void (*drive)(void *), uint64_t (*deadline)(void *), void *user) {
+void sim_host_program(sim_host *host, void (*drive)(void *), uint64_t (*deadline)(void *),
+                      void *user) {
     host->drive = drive;
     host->deadline = deadline;
     host->user = user;
@@ -324,7 +269,9 @@ int sim_host_process(sim_host *host) {
     host->due = 0;
     while ((resolve = host->resolves) != NULL) {
         host->resolves = resolve->next;
-        resolve->cb(resolve->user, resolve->status, resolve->status == ATLAS_OK ? &resolve->addr : NULL, resolve->status == ATLAS_OK ? 1 : 0);
+        resolve->cb(resolve->user, resolve->status,
+                    resolve->status == ATLAS_OK ? &resolve->addr : NULL,
+                    resolve->status == ATLAS_OK ? 1 : 0);
         free(resolve);
     }
     for (i = 0; i < MAX_SOCKETS; i++) {
@@ -366,192 +313,6 @@ void sim_host_hooks(sim_host *host, atlas_hooks *hooks) {
     hooks->random = hook_random;
 }
 
-/* ---- atl_io ---- */
-
-static int32_t io_open(void *impl, const atl_addr *bind, uint32_t flags, atl_udp_ready ready, void *user, atl_udp **out) {
-    sim_host *host = impl;
-    uint16_t port = bind->port;
-    size_t i;
-
-    (void)flags;
-    if (bind->family != 4) {
-        return ATLAS_ERR_FAMILY;
-    }
-    for (i = 0; i < MAX_SOCKETS; i++) {
-        if (host->sockets[i].open && host->sockets[i].local.port == port && port != 0) {
-            return ATLAS_ERR_ADDR_IN_USE;
-        }
-    }
-    for (i = 0; i < MAX_SOCKETS; i++) {
-        atl_udp *udp = &host->sockets[i];
-
-        if (!udp->open) {
-            memset(udp, 0, sizeof(*udp));
-            udp->host = host;
-            udp->open = 1;
-            udp->local = *bind;
-            udp->local.port = port != 0 ? port : host->next_port++;
-            udp->ready = ready;
-            udp->user = user;
-            *out = udp;
-            return ATLAS_OK;
-        }
-    }
-    return ATLAS_ERR_LIMIT;
-}
-
-static void free_packets(packet **list) {
-    while (*list != NULL) {
-        packet *next = (*list)->next;
-
-        free(*list);
-        *list = next;
-    }
-}
-
-static void io_close(void *impl, atl_udp *udp) {
-    (void)impl;
-    free_packets(&udp->first);
-    free_packets(&udp->lent);
-    udp->last = NULL;
-    udp->open = 0;
-}
-
-static void io_local(void *impl, const atl_udp *udp, atl_addr *out) {
-    (void)impl;
-    *out = udp->local;
-}
-
-static int32_t io_recv(void *impl, atl_udp *udp, atl_rx *out, size_t cap, size_t *n) {
-    sim_host *host = impl;
-
-    free_packets(&udp->lent);
-    *n = 0;
-    while (*n < cap && udp->first != NULL) {
-        packet *p = udp->first;
-        atl_rx *rx = &out[(*n)++];
-
-        udp->first = p->next;
-        if (udp->first == NULL) {
-            udp->last = NULL;
-        }
-        udp->queued--;
-        p->next = udp->lent;
-        udp->lent = p;
-        memset(rx, 0, sizeof(*rx));
-        rx->data = p->data;
-        rx->len = p->len;
-        rx->segment = p->len;
-        rx->remote = p->from;
-        rx->local = host->ip;
-        rx->local.port = udp->local.port;
-        rx->ecn = p->ecn;
-    }
-    return ATLAS_OK;
-}
-
-static int32_t io_send(void *impl, atl_udp *udp, const atl_tx *tx, size_t n, size_t *sent) {
-    sim_host *host = impl;
-    atl_addr from = host->ip;
-    size_t i;
-
-    from.port = udp->local.port;
-    for (i = 0; i < n && !host->down; i++) {
-        size_t at;
-
-        for (at = 0; at < tx[i].len; at += tx[i].segment) {
-            size_t len = tx[i].len - at < tx[i].segment ? tx[i].len - at : tx[i].segment;
-
-            transmit(host->net, &from, &tx[i].remote, tx[i].data + at, len, tx[i].ecn);
-        }
-    }
-    *sent = n;
-    return ATLAS_OK;
-}
-
-static size_t io_segments(void *impl, const atl_udp *udp) {
-    (void)impl;
-    (void)udp;
-    return 64;
-}
-
-static int32_t io_resolve(void *impl, const char *name, uint16_t port, uint8_t family, atl_resolve_cb cb, void *user, atl_resolve **out) {
-    sim_host *host = impl;
-    sim_net *net = host->net;
-    atl_resolve *resolve = must(calloc(1, sizeof(*resolve)));
-    size_t i;
-
-    resolve->host = host;
-    resolve->cb = cb;
-    resolve->user = user;
-    resolve->status = ATLAS_ERR_RESOLVE;
-    if (atl_addr_parse_ip(name, strlen(name), port, &resolve->addr) == ATLAS_OK) {
-        resolve->status = family == 0 || family == resolve->addr.family ? ATLAS_OK : ATLAS_ERR_RESOLVE;
-    }
-    for (i = 0; i < net->n_names; i++) {
-        if (strcmp(net->names[i], name) == 0 && family != 6) {
-            resolve->addr = net->name_ips[i];
-            resolve->addr.port = port;
-            resolve->status = ATLAS_OK;
-        }
-    }
-    resolve->next = host->resolves;
-    host->resolves = resolve;
-    host->due = 1;
-    *out = resolve;
-    return ATLAS_OK;
-}
-
-static int32_t io_resolve_srv(void *impl, const char *service, const char *domain, atl_resolve_cb cb, void *user, atl_resolve **out) {
-    (void)service;
-    (void)domain;
-    return io_resolve(impl, "no SRV records here", 0, 0, cb, user, out);
-}
-
-static void io_resolve_cancel(void *impl, atl_resolve *resolve) {
-    sim_host *host = impl;
-    atl_resolve **at;
-
-    for (at = &host->resolves; *at != NULL; at = &(*at)->next) {
-        if (*at == resolve) {
-            *at = resolve->next;
-            free(resolve);
-            return;
-        }
-    }
-}
-
-static size_t io_local_addrs(void *impl, atl_addr *out, size_t cap) {
-    if (cap == 0) {
-        return 0;
-    }
-    out[0] = ((sim_host *)impl)->ip;
-    return 1;
-}
-
-static int32_t io_local_for(void *impl, const atl_addr *remote, atl_addr *out) {
-    if (remote->family != 4) {
-        return ATLAS_ERR_UNREACHABLE;
-    }
-    *out = ((sim_host *)impl)->ip;
-    return ATLAS_OK;
-}
-
-void sim_host_io(sim_host *host, atl_io *io) {
-    io->impl = host;
-    io->udp_open = io_open;
-    io->udp_close = io_close;
-    io->udp_local = io_local;
-    io->udp_recv = io_recv;
-    io->udp_send = io_send;
-    io->udp_segments = io_segments;
-    io->resolve = io_resolve;
-    io->resolve_srv = io_resolve_srv;
-    io->resolve_cancel = io_resolve_cancel;
-    io->local_addrs = io_local_addrs;
-    io->local_for = io_local_for;
-}
-
 void sim_add_name(sim_net *net, const char *name, const char *ip) {
     size_t i = net->n_names++;
 
@@ -573,7 +334,8 @@ static int drive_due(sim_net *net, int (*done)(void *), void *user) {
         for (i = 0; i < net->n_hosts; i++) {
             sim_host *host = net->hosts[i];
 
-            if (host->drive == NULL || host->down || (!host->due && host->deadline(host->user) > net->now)) {
+            if (host->drive == NULL || host->down ||
+                (!host->due && host->deadline(host->user) > net->now)) {
                 continue;
             }
             host->drive(host->user);
@@ -582,7 +344,7 @@ static int drive_due(sim_net *net, int (*done)(void *), void *user) {
                 return 1;
             }
         }
-        /* a program that asks for now for ever must not stop the clock */
+        /* a program whose deadline is always due must not stop the clock */
         if (again) {
             net->now += 1000;
         }
@@ -631,8 +393,8 @@ void sim_free(sim_net *net) {
     }
     for (i = 0; i < net->n_hosts; i++) {
         for (j = 0; j < MAX_SOCKETS; j++) {
-            free_packets(&net->hosts[i]->sockets[j].first);
-            free_packets(&net->hosts[i]->sockets[j].lent);
+            sim_free_packets(&net->hosts[i]->sockets[j].first);
+            sim_free_packets(&net->hosts[i]->sockets[j].lent);
         }
         for (j = 0; j < MAX_HOSTS; j++) {
             free(net->pairs[i][j]);

@@ -46,14 +46,18 @@ static void pump(sim_node *node) {
     static uint8_t block[16384];
 
     while (node->out != NULL && node->sent_bytes < node->to_send) {
-        size_t want = node->to_send - node->sent_bytes < sizeof(block) ? (size_t)(node->to_send - node->sent_bytes) : sizeof(block);
+        size_t want = node->to_send - node->sent_bytes < sizeof(block)
+                          ? (size_t)(node->to_send - node->sent_bytes)
+                          : sizeof(block);
         size_t taken = 0;
         size_t i;
 
         for (i = 0; i < want; i++) {
             block[i] = (uint8_t)((node->sent_bytes + i) * 31 >> 3);
         }
-        if (atlas_stream_write(node->out, block, want, node->sent_bytes + want == node->to_send, &taken) != ATLAS_OK || taken == 0) {
+        if (atlas_stream_write(node->out, block, want, node->sent_bytes + want == node->to_send,
+                               &taken) != ATLAS_OK ||
+            taken == 0) {
             return;
         }
         node->sent_hash = fnv(node->sent_hash, block, taken);
@@ -95,7 +99,8 @@ static void on_stream_closed(void *user, atlas_stream *stream, int32_t code, uin
     }
 }
 
-static const atlas_stream_callbacks STREAM = {sizeof(STREAM), on_readable, on_writable, on_acked, on_stream_closed};
+static const atlas_stream_callbacks STREAM = {sizeof(STREAM), on_readable, on_writable, on_acked,
+                                              on_stream_closed};
 
 /* ---- connections ---- */
 
@@ -112,7 +117,8 @@ static void on_path(void *user, atlas_conn *conn, const atlas_path_info *path, c
     ((sim_node *)user)->path = path->kind;
 }
 
-static void on_attempt(void *user, atlas_conn *conn, const char *addr, int32_t code, const char *text) {
+static void on_attempt(void *user, atlas_conn *conn, const char *addr, int32_t code,
+                       const char *text) {
     (void)conn;
     (void)addr;
     (void)code;
@@ -142,7 +148,8 @@ static void on_message_sent(void *user, atlas_conn *conn, uint64_t id, int32_t c
     node->sent_code = code;
 }
 
-static void on_closed(void *user, atlas_conn *conn, int32_t code, uint64_t app_code, const char *text) {
+static void on_closed(void *user, atlas_conn *conn, int32_t code, uint64_t app_code,
+                      const char *text) {
     sim_node *node = user;
 
     (void)app_code;
@@ -190,7 +197,8 @@ static void on_relay(void *user, atlas_ctx *ctx, const atlas_relay_event *event)
 
 /* ---- the node ---- */
 
-/* With SIM_LOG in the environment: what the library says, with virtual time, to see why a scenario failed. */
+/* With SIM_LOG in the environment: what the library says, with virtual time, to see why a scenario
+ * failed. */
 static void on_log(void *user, int32_t level, const char *text) {
     char ip[ATLAS_ADDR_MAX];
     atl_addr addr;
@@ -210,7 +218,10 @@ static uint64_t deadline(void *user) {
 
 void sim_node_start(sim_node *node, uint16_t port) {
     atl_io_factory factory = {node, factory_open, factory_close, factory_process};
-    atlas_callbacks callbacks = {.size = sizeof(callbacks), .user = node, .on_connection = on_connection, .on_relay = on_relay};
+    atlas_callbacks callbacks = {.size = sizeof(callbacks),
+                                 .user = node,
+                                 .on_connection = on_connection,
+                                 .on_relay = on_relay};
     atlas_hooks hooks;
     atlas_key *key;
     uint8_t seed[32];

@@ -12,26 +12,26 @@ typedef struct sim_node {
     uint8_t seed;
     char addr[ATLAS_MULTIADDR_MAX]; /* where it listens, with its peer id */
     /* what happened */
-    atlas_conn *conn;     /* the connection dialled or accepted last */
-    uint32_t path;        /* its path kind */
+    atlas_conn *conn; /* the connection dialled or accepted last */
+    uint32_t path;    /* its path kind */
     int connected;
     int closed;
     int32_t close_code;
     char close_text[2048];
     int attempts_failed;
-    int relay_state;      /* of the last on_relay */
-    int relay_announced;  /* times */
+    int relay_state;     /* of the last on_relay */
+    int relay_announced; /* times */
     int32_t relay_code;
     char observed[ATLAS_ADDR_MAX];
-    uint64_t got_bytes;   /* stream bytes */
-    uint64_t got_hash;    /* FNV-1a over them */
+    uint64_t got_bytes; /* stream bytes */
+    uint64_t got_hash;  /* FNV-1a over them */
     int got_fin;
     int messages;
     char last_message[256];
-    int sent;             /* messages acknowledged */
+    int sent; /* messages acknowledged */
     int32_t sent_code;
     int streams_closed;
-    int finals;           /* final events of connections */
+    int finals; /* final events of connections */
     /* the transfer being sent */
     atlas_stream *out;
     uint64_t to_send;

@@ -1,5 +1,5 @@
-/* The main job in the simulator: two nodes and a relay run unmodified library code through dial, transfer, relay loss and idle expiry,
- * on links with delay, loss, reordering and duplication. */
+/* The main job in the simulator: two nodes and a relay run unmodified library code through dial,
+ * transfer, relay loss and idle expiry, on links with delay, loss, reordering and duplication. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -113,7 +113,8 @@ static void test_direct(void **state) {
     }
 }
 
-/* The direct way is cut: the dial falls back to the relay, and a message and a transfer go through it. */
+/* The direct way is cut: the dial falls back to the relay, and a message and a transfer go through
+ * it. */
 static void test_relayed(void **state) {
     size_t i;
 
@@ -128,7 +129,8 @@ static void test_relayed(void **state) {
         assert_true(run(&w, 20, a_connected));
         assert_int_equal(w.a.connected, 1);
         assert_int_equal(w.a.path, ATLAS_PATH_RELAY);
-        assert_int_equal(atlas_conn_send_message(w.a.conn, "through the relay", 17, NULL), ATLAS_OK);
+        assert_int_equal(atlas_conn_send_message(w.a.conn, "through the relay", 17, NULL),
+                         ATLAS_OK);
         assert_true(run(&w, 20, a_sent));
         assert_int_equal(w.a.sent_code, ATLAS_OK);
         assert_string_equal(w.b.last_message, "through the relay");
@@ -138,7 +140,8 @@ static void test_relayed(void **state) {
     }
 }
 
-/* With warm presence on both sides a dial by id takes few round trips: circuit (2 hops each way), then the handshake. */
+/* With warm presence on both sides a dial by id takes few round trips: circuit (2 hops each way),
+ * then the handshake. */
 static void test_dial_by_id_is_quick(void **state) {
     uint64_t start;
     world w;
@@ -208,7 +211,8 @@ static void test_relay_restarts(void **state) {
     world_done(&w);
 }
 
-/* The relay dies for good under a relayed connection: both sides hear of it, exactly once, and the node goes on trying. */
+/* The relay dies for good under a relayed connection: both sides hear of it, exactly once, and the
+ * node goes on trying. */
 static void test_relay_dies(void **state) {
     world w;
 
@@ -251,14 +255,15 @@ static void test_idle_expiry(void **state) {
     world_done(&w);
 }
 
-/* Random walks: many seeds, rough links, a relay that restarts in the middle; what was acknowledged has arrived once. */
+/* Random walks: many seeds, rough links, a relay that restarts in the middle; what was acknowledged
+ * has arrived once. */
 static void test_many_seeds(void **state) {
     uint64_t seed;
 
     (void)state;
     for (seed = 1000; seed < 1040; seed++) {
-        sim_link link = {(1 + seed % 60) * ATL_MS, (seed % 7) * ATL_MS, (uint32_t)(seed % 300), (uint32_t)(seed % 500),
-                         (uint32_t)(seed % 200), 1472};
+        sim_link link = {(1 + seed % 60) * ATL_MS, (seed % 7) * ATL_MS,    (uint32_t)(seed % 300),
+                         (uint32_t)(seed % 500),   (uint32_t)(seed % 200), 1472};
         world w;
         int i;
 
@@ -283,10 +288,14 @@ static void test_many_seeds(void **state) {
 
 int main(void) {
     static const struct CMUnitTest TESTS[] = {
-        cmocka_unit_test(test_direct),          cmocka_unit_test(test_relayed),
-        cmocka_unit_test(test_dial_by_id_is_quick), cmocka_unit_test(test_relay_never),
-        cmocka_unit_test(test_target_unknown_to_the_relay), cmocka_unit_test(test_relay_restarts),
-        cmocka_unit_test(test_relay_dies),      cmocka_unit_test(test_idle_expiry),
+        cmocka_unit_test(test_direct),
+        cmocka_unit_test(test_relayed),
+        cmocka_unit_test(test_dial_by_id_is_quick),
+        cmocka_unit_test(test_relay_never),
+        cmocka_unit_test(test_target_unknown_to_the_relay),
+        cmocka_unit_test(test_relay_restarts),
+        cmocka_unit_test(test_relay_dies),
+        cmocka_unit_test(test_idle_expiry),
         cmocka_unit_test(test_many_seeds),
     };
 

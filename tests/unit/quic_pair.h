@@ -81,7 +81,8 @@ PAIR_UNUSED static void pair_open(pair_node *node, uint16_t port) {
     atl_tls_set_server_protocols(atl_endpoint_tls(node->ep), ATL_PROTO_ATLAS | ATL_PROTO_H3);
 }
 
-PAIR_UNUSED static void pair_init(pair_node *node, sim_net *net, const char *ip, uint8_t seed, uint16_t port) {
+PAIR_UNUSED static void pair_init(pair_node *node, sim_net *net, const char *ip, uint8_t seed,
+                                  uint16_t port) {
     uint8_t bytes[32];
 
     memset(node, 0, sizeof(*node));

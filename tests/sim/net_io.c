@@ -1,0 +1,184 @@
+/* The simulated network as atl_io: sockets and look-ups of a host. */
+#include "net_internal.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static int32_t io_open(void *impl, const atl_addr *bind, uint32_t flags, atl_udp_ready ready,
+                       void *user, atl_udp **out) {
+    sim_host *host = impl;
+    uint16_t port = bind->port;
+    size_t i;
+
+    (void)flags;
+    if (bind->family != 4) {
+        return ATLAS_ERR_FAMILY;
+    }
+    for (i = 0; i < MAX_SOCKETS; i++) {
+        if (host->sockets[i].open && host->sockets[i].local.port == port && port != 0) {
+            return ATLAS_ERR_ADDR_IN_USE;
+        }
+    }
+    for (i = 0; i < MAX_SOCKETS; i++) {
+        atl_udp *udp = &host->sockets[i];
+
+        if (!udp->open) {
+            memset(udp, 0, sizeof(*udp));
+            udp->host = host;
+            udp->open = 1;
+            udp->local = *bind;
+            udp->local.port = port != 0 ? port : host->next_port++;
+            udp->ready = ready;
+            udp->user = user;
+            *out = udp;
+            return ATLAS_OK;
+        }
+    }
+    return ATLAS_ERR_LIMIT;
+}
+
+static void io_close(void *impl, atl_udp *udp) {
+    (void)impl;
+    sim_free_packets(&udp->first);
+    sim_free_packets(&udp->lent);
+    udp->last = NULL;
+    udp->open = 0;
+}
+
+static void io_local(void *impl, const atl_udp *udp, atl_addr *out) {
+    (void)impl;
+    *out = udp->local;
+}
+
+static int32_t io_recv(void *impl, atl_udp *udp, atl_rx *out, size_t cap, size_t *n) {
+    sim_host *host = impl;
+
+    sim_free_packets(&udp->lent);
+    *n = 0;
+    while (*n < cap && udp->first != NULL) {
+        sim_packet *p = udp->first;
+        atl_rx *rx = &out[(*n)++];
+
+        udp->first = p->next;
+        if (udp->first == NULL) {
+            udp->last = NULL;
+        }
+        udp->queued--;
+        p->next = udp->lent;
+        udp->lent = p;
+        memset(rx, 0, sizeof(*rx));
+        rx->data = p->data;
+        rx->len = p->len;
+        rx->segment = p->len;
+        rx->remote = p->from;
+        rx->local = host->ip;
+        rx->local.port = udp->local.port;
+        rx->ecn = p->ecn;
+    }
+    return ATLAS_OK;
+}
+
+static int32_t io_send(void *impl, atl_udp *udp, const atl_tx *tx, size_t n, size_t *sent) {
+    sim_host *host = impl;
+    atl_addr from = host->ip;
+    size_t i;
+
+    from.port = udp->local.port;
+    for (i = 0; i < n && !host->down; i++) {
+        size_t at;
+
+        for (at = 0; at < tx[i].len; at += tx[i].segment) {
+            size_t len = tx[i].len - at < tx[i].segment ? tx[i].len - at : tx[i].segment;
+
+            sim_transmit(host->net, &from, &tx[i].remote, tx[i].data + at, len, tx[i].ecn);
+        }
+    }
+    *sent = n;
+    return ATLAS_OK;
+}
+
+static size_t io_segments(void *impl, const atl_udp *udp) {
+    (void)impl;
+    (void)udp;
+    return 64;
+}
+
+static int32_t io_resolve(void *impl, const char *name, uint16_t port, uint8_t family,
+                          atl_resolve_cb cb, void *user, atl_resolve **out) {
+    sim_host *host = impl;
+    sim_net *net = host->net;
+    atl_resolve *resolve = sim_must(calloc(1, sizeof(*resolve)));
+    size_t i;
+
+    resolve->host = host;
+    resolve->cb = cb;
+    resolve->user = user;
+    resolve->status = ATLAS_ERR_RESOLVE;
+    if (atl_addr_parse_ip(name, strlen(name), port, &resolve->addr) == ATLAS_OK) {
+        resolve->status =
+            family == 0 || family == resolve->addr.family ? ATLAS_OK : ATLAS_ERR_RESOLVE;
+    }
+    for (i = 0; i < net->n_names; i++) {
+        if (strcmp(net->names[i], name) == 0 && family != 6) {
+            resolve->addr = net->name_ips[i];
+            resolve->addr.port = port;
+            resolve->status = ATLAS_OK;
+        }
+    }
+    resolve->next = host->resolves;
+    host->resolves = resolve;
+    host->due = 1;
+    *out = resolve;
+    return ATLAS_OK;
+}
+
+static int32_t io_resolve_srv(void *impl, const char *service, const char *domain,
+                              atl_resolve_cb cb, void *user, atl_resolve **out) {
+    (void)service;
+    (void)domain;
+    return io_resolve(impl, "no SRV records here", 0, 0, cb, user, out);
+}
+
+static void io_resolve_cancel(void *impl, atl_resolve *resolve) {
+    sim_host *host = impl;
+    atl_resolve **at;
+
+    for (at = &host->resolves; *at != NULL; at = &(*at)->next) {
+        if (*at == resolve) {
+            *at = resolve->next;
+            free(resolve);
+            return;
+        }
+    }
+}
+
+static size_t io_local_addrs(void *impl, atl_addr *out, size_t cap) {
+    if (cap == 0) {
+        return 0;
+    }
+    out[0] = ((sim_host *)impl)->ip;
+    return 1;
+}
+
+static int32_t io_local_for(void *impl, const atl_addr *remote, atl_addr *out) {
+    if (remote->family != 4) {
+        return ATLAS_ERR_UNREACHABLE;
+    }
+    *out = ((sim_host *)impl)->ip;
+    return ATLAS_OK;
+}
+
+void sim_host_io(sim_host *host, atl_io *io) {
+    io->impl = host;
+    io->udp_open = io_open;
+    io->udp_close = io_close;
+    io->udp_local = io_local;
+    io->udp_recv = io_recv;
+    io->udp_send = io_send;
+    io->udp_segments = io_segments;
+    io->resolve = io_resolve;
+    io->resolve_srv = io_resolve_srv;
+    io->resolve_cancel = io_resolve_cancel;
+    io->local_addrs = io_local_addrs;
+    io->local_for = io_local_for;
+}
