@@ -156,11 +156,15 @@ static void open_server(pair *p, const uint8_t *packet, size_t len) {
     ngtcp2_transport_params params;
     ngtcp2_pkt_hd hd;
     ngtcp2_cid scid;
+    size_t fail_at;
     side *s = &p->server;
 
     assert_int_equal(ngtcp2_accept(&hd, packet, len), 0);
     set_path(s, &p->t, 2);
+    fail_at = p->t.fail_at; /* this one must not fail: there would be no server */
+    p->t.fail_at = 0;
     assert_int_equal(atl_tls_server_new(p->server_tls, &s->ref.session), ATLAS_OK);
+    p->t.fail_at = fail_at;
     random_id(&scid);
     fill(s, &callbacks, &settings, &params);
     params.original_dcid = hd.dcid;
@@ -453,6 +457,7 @@ static void certificates(void **state) {
         uint8_t alert;
     } table[] = {
         {"critical extension", -100, 100, 1, 0, 0, CRITICAL_CODE, 42},
+        {"good by the environment's clock", -100, 100, 0, 0, 0, ATLAS_OK, 0},
         {"expired", -200, -100, 0, 0, 0, ATLAS_ERR_CERTIFICATE, 42},
         {"not yet valid", 100, 200, 0, 0, 0, ATLAS_ERR_CERTIFICATE, 42},
         {"forged", -100, 100, 0, 1, 0, ATLAS_ERR_CERTIFICATE, 42},
@@ -471,6 +476,7 @@ static void certificates(void **state) {
         pair p;
 
         pair_open(&p);
+        p.t.wall += INT64_C(3155760000000); /* a century that wolfSSL's clock does not know of */
         memset(&spec, 0x33, sizeof(spec));
         spec.not_before = p.t.wall / 1000 + table[i].not_before;
         spec.not_after = p.t.wall / 1000 + table[i].not_after;
@@ -736,6 +742,41 @@ static void short_of_memory(void **state) {
     atlas_key_free(key);
 }
 
+/* Every allocation of a handshake that can fail, fails once: an error or a connection, and nothing
+ * is lost. */
+static void handshake_short_of_memory(void **state) {
+    size_t n, failures = 0;
+
+    (void)state;
+    for (n = 1; n < 40; n++) {
+        atl_tls_session *session = NULL;
+        const char *text;
+        pair p;
+
+        pair_open(&p);
+        assert_int_equal(atl_tls_client_new(p.client_tls, ATL_PROTO_ATLAS, &p.server_id, &session),
+                         ATLAS_OK);
+        open_client(&p, session);
+        testenv_fail_next(&p.t, n);
+        run(&p);
+        if (p.t.allocations < p.t.fail_at) {
+            n = 40;
+            assert_connected(&p, ATL_PROTO_ATLAS);
+        } else if (p.client.failed != 0 || p.server.failed != 0) {
+            side *by = p.client.failed != 0 ? &p.client : &p.server;
+
+            failures++;
+            assert_true(by->failed == NGTCP2_ERR_CRYPTO ||
+                        by->failed == NGTCP2_ERR_CALLBACK_FAILURE);
+            if (by->failed == NGTCP2_ERR_CRYPTO) {
+                assert_int_equal(atl_tls_error(by->ref.session, &text), ATLAS_ERR_NOMEM);
+            }
+        }
+        pair_close(&p);
+    }
+    assert_true(failures > 8);
+}
+
 /* Informational: both ends on one core. */
 static void handshake_rate(void **state) {
     struct timespec begin, end;
@@ -759,13 +800,21 @@ static void handshake_rate(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(handshake),           cmocka_unit_test(wrong_peer),
-        cmocka_unit_test(no_common_protocol),  cmocka_unit_test(client_without_alpn),
-        cmocka_unit_test(server_without_alpn), cmocka_unit_test(client_without_certificate),
-        cmocka_unit_test(certificates),        cmocka_unit_test(chacha),
-        cmocka_unit_test(key_update),          cmocka_unit_test(exporter),
-        cmocka_unit_test(after_handshake),     cmocka_unit_test(garbled_hello),
-        cmocka_unit_test(arguments),           cmocka_unit_test(short_of_memory),
+        cmocka_unit_test(handshake),
+        cmocka_unit_test(wrong_peer),
+        cmocka_unit_test(no_common_protocol),
+        cmocka_unit_test(client_without_alpn),
+        cmocka_unit_test(server_without_alpn),
+        cmocka_unit_test(client_without_certificate),
+        cmocka_unit_test(certificates),
+        cmocka_unit_test(chacha),
+        cmocka_unit_test(key_update),
+        cmocka_unit_test(exporter),
+        cmocka_unit_test(after_handshake),
+        cmocka_unit_test(garbled_hello),
+        cmocka_unit_test(arguments),
+        cmocka_unit_test(short_of_memory),
+        cmocka_unit_test(handshake_short_of_memory),
         cmocka_unit_test(handshake_rate),
     };
 
