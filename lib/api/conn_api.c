@@ -81,7 +81,8 @@ int32_t atlas_peer_add_addr(atlas_ctx *ctx, const char *peer, const char *addr) 
     }
     rv = atl_peer_id_parse(peer, strlen(peer), &id);
     if (rv == ATLAS_OK) {
-        rv = atl_maddr_parse(addr, &maddr);
+        /* a bare peer id is no address */
+        rv = addr[0] != '/' ? ATLAS_ERR_ADDRESS : atl_maddr_parse(addr, &maddr);
     }
     if (rv != ATLAS_OK) {
         return rv;

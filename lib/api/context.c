@@ -240,7 +240,7 @@ void atl_ctx_check_shutdown(atlas_ctx *ctx) {
     if (ctx->shutdown != ATL_SHUTDOWN_RUNS || ctx->peers.count > 0) {
         return;
     }
-    atl_relays_presence(&ctx->peers.relays, 0, 0);
+    atl_relays_stop(&ctx->peers.relays);
     if (ctx->relay_drained && atl_relays_idle(&ctx->peers.relays) &&
         (ctx->stun == NULL || atl_stun_agent_probes(ctx->stun) == 0)) {
         ctx->shutdown = ATL_SHUTDOWN_DONE;

@@ -175,7 +175,7 @@ static void place_configured(atl_relays *relays, atl_relay_entry *entry) {
 int32_t atl_relays_add(atl_relays *relays, const char *text) {
     atl_relay_entry *entry;
     atl_maddr addr;
-    int32_t rv = atl_maddr_parse(text, &addr);
+    int32_t rv = text[0] != '/' ? ATLAS_ERR_ADDRESS : atl_maddr_parse(text, &addr);
 
     if (rv != ATLAS_OK) {
         return rv;
@@ -278,11 +278,29 @@ void atl_relay_entry_unuse(atl_relay_entry *entry) {
     }
 }
 
-int atl_relays_idle(const atl_relays *relays) {
-    size_t i;
+void atl_relays_stop(atl_relays *relays) {
+    atl_list *node;
 
-    for (i = 0; i < relays->configured; i++) {
-        const atl_relay_entry *entry = atl_relays_at(relays, i);
+    if (relays->stopped) {
+        return;
+    }
+    relays->stopped = 1;
+    relays->connect = 0;
+    relays->announce = 0;
+    for (node = relays->entries.next; node != &relays->entries; node = node->next) {
+        atl_relay_entry *entry = ATL_CONTAINER(node, atl_relay_entry, node);
+
+        if (entry->client != NULL) {
+            atl_relay_client_want(entry->client, 0, 0);
+        }
+    }
+}
+
+int atl_relays_idle(const atl_relays *relays) {
+    const atl_list *node;
+
+    for (node = relays->entries.next; node != &relays->entries; node = node->next) {
+        const atl_relay_entry *entry = ATL_CONTAINER(node, atl_relay_entry, node);
 
         if (entry->client != NULL && atl_relay_client_state(entry->client) != ATLAS_RELAY_IDLE) {
             return 0;

@@ -28,6 +28,7 @@ typedef struct atl_relays {
     size_t configured;
     uint8_t connect; /* presence: stay connected */
     uint8_t announce;
+    uint8_t stopped;
 } atl_relays;
 
 void atl_relays_init(atl_relays *relays, struct atl_peers *peers);
@@ -48,7 +49,9 @@ void atl_relays_presence(atl_relays *relays, int connect, int announce);
 void atl_relay_entry_event(const atl_relay_entry *entry, atlas_relay_event *out);
 void atl_relay_entry_use(atl_relay_entry *entry);
 void atl_relay_entry_unuse(atl_relay_entry *entry);
-/* 1 when every relay is idle (for shutdown). */
+/* Shutdown: disconnects from all of them, once. */
+void atl_relays_stop(atl_relays *relays);
+/* 1 when every relay is idle. */
 int atl_relays_idle(const atl_relays *relays);
 
 #endif
