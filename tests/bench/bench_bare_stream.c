@@ -1,34 +1,18 @@
-/* The baseline of stream goodput: ngtcp2 and wolfSSL in a bare loop, two processes over UDP
- * loopback with GSO and GRO. The crypto callbacks are the library's own fast ones, so that the
- * ratio shows what endpoint, streams and events cost, not the cipher.
+/* The baseline of stream goodput: ngtcp2 and wolfSSL in a bare loop, two processes over UDP loopback with GSO and GRO. The crypto
+ * callbacks are the library's own fast ones, so that the ratio shows what endpoint, streams and events cost, not the cipher.
  *
- *     bench_bare_stream [SECONDS]     prints: bare_stream gbps CLIENT_CPU_NS_PER_BYTE
- * SERVER_CPU_NS_PER_BYTE
- */
+ *     bench_bare_stream [SECONDS]     prints one JSON object: gbps, tx_ns and rx_ns a byte */
+#include "bench.h"
 #include "quic/tls.h"
 
-#include <arpa/inet.h>
-#include <netinet/in.h>
-#include <netinet/udp.h>
 #include <poll.h>
-#include <signal.h>
 #include <sodium.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
-#include <sys/socket.h>
-#include <sys/wait.h>
 #include <time.h>
-#include <unistd.h>
 
-#ifndef UDP_SEGMENT
-#define UDP_SEGMENT 103
-#endif
-#ifndef UDP_GRO
-#define UDP_GRO 104
-#endif
-
+#define WARM_UP 500000000u
 #define MTU 1443
 #define TRAIN ((size_t)(MTU * 45))
 #define WINDOW (1 << 20)
@@ -42,8 +26,6 @@ typedef struct end {
     int64_t stream;
     int ready;
     uint64_t rx;
-    uint64_t started;
-    uint64_t until;
     uint8_t tx[TRAIN + MTU];
 } end;
 
@@ -82,11 +64,6 @@ static int32_t b_random(void *user, uint8_t *buf, size_t len) {
     (void)user;
     randombytes_buf(buf, len);
     return 0;
-}
-
-static void die(const char *what) {
-    perror(what);
-    exit(1);
 }
 
 /* ---- callbacks ---- */
@@ -157,34 +134,7 @@ static void make_path(end *e, ngtcp2_path *path) {
 }
 
 static void send_train(end *e, size_t len, size_t segment) {
-    union {
-        char buf[CMSG_SPACE(sizeof(uint16_t))];
-        struct cmsghdr align;
-    } control;
-    struct iovec iov = {e->tx, len};
-    struct msghdr msg;
-    struct cmsghdr *cmsg;
-    uint16_t size = (uint16_t)segment;
-
-    memset(&msg, 0, sizeof(msg));
-    msg.msg_name = &e->remote;
-    msg.msg_namelen = sizeof(e->remote);
-    msg.msg_iov = &iov;
-    msg.msg_iovlen = 1;
-    if (len > segment) {
-        msg.msg_control = control.buf;
-        msg.msg_controllen = sizeof(control.buf);
-        cmsg = CMSG_FIRSTHDR(&msg);
-        cmsg->cmsg_level = SOL_UDP;
-        cmsg->cmsg_type = UDP_SEGMENT;
-        cmsg->cmsg_len = CMSG_LEN(sizeof(size));
-        memcpy(CMSG_DATA(cmsg), &size, sizeof(size));
-    }
-    while (sendmsg(e->fd, &msg, 0) < 0) {
-        struct pollfd p = {e->fd, POLLOUT, 0};
-
-        poll(&p, 1, 100);
-    }
+    bench_send(e->fd, &e->remote, e->tx, len, segment);
 }
 
 static ngtcp2_ssize write_one(end *e, uint8_t *out, uint64_t now) {
@@ -246,41 +196,14 @@ static void write_all(end *e) {
 
 /* One read of the socket; 0 when there was nothing. */
 static int read_train(end *e, uint8_t *buf, size_t cap, void (*packet)(end *, uint8_t *, size_t)) {
-    union {
-        char buf[CMSG_SPACE(sizeof(int))];
-        struct cmsghdr align;
-    } control;
-    struct iovec iov = {buf, cap};
-    struct msghdr msg;
-    struct cmsghdr *cmsg;
-    ssize_t len;
     size_t segment;
+    size_t len = bench_recv(e->fd, buf, cap, &segment);
     size_t at;
 
-    memset(&msg, 0, sizeof(msg));
-    msg.msg_name = &e->remote;
-    msg.msg_namelen = sizeof(e->remote);
-    msg.msg_iov = &iov;
-    msg.msg_iovlen = 1;
-    msg.msg_control = control.buf;
-    msg.msg_controllen = sizeof(control.buf);
-    len = recvmsg(e->fd, &msg, MSG_DONTWAIT);
-    if (len <= 0) {
-        return 0;
+    for (at = 0; at < len; at += segment) {
+        packet(e, buf + at, len - at < segment ? len - at : segment);
     }
-    segment = (size_t)len;
-    for (cmsg = CMSG_FIRSTHDR(&msg); cmsg != NULL; cmsg = CMSG_NXTHDR(&msg, cmsg)) {
-        if (cmsg->cmsg_level == SOL_UDP && cmsg->cmsg_type == UDP_GRO) {
-            int size;
-
-            memcpy(&size, CMSG_DATA(cmsg), sizeof(size));
-            segment = (size_t)size;
-        }
-    }
-    for (at = 0; at < (size_t)len; at += segment) {
-        packet(e, buf + at, (size_t)len - at < segment ? (size_t)len - at : segment);
-    }
-    return 1;
+    return len > 0;
 }
 
 static void feed(end *e, uint8_t *data, size_t len) {
@@ -290,10 +213,6 @@ static void feed(end *e, uint8_t *data, size_t len) {
 
     make_path(e, &path);
     rv = ngtcp2_conn_read_pkt(e->conn, &path, &info, data, len, now_ns(NULL));
-    if (rv == NGTCP2_ERR_DRAINING) {
-        e->until = 0;
-        return;
-    }
     if (rv != 0) {
         fprintf(stderr, "read: %s\n", ngtcp2_strerror(rv));
         exit(1);
@@ -346,28 +265,11 @@ static void first_packet(end *e, uint8_t *data, size_t len) {
     feed(e, data, len);
 }
 
-static void open_socket(end *e) {
-    socklen_t len = sizeof(e->local);
-    int size = 4 << 20;
-    int one = 1;
-
-    e->fd = socket(AF_INET, SOCK_DGRAM, 0);
-    e->local.sin_family = AF_INET;
-    e->local.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    if (e->fd < 0 || bind(e->fd, (struct sockaddr *)&e->local, sizeof(e->local)) != 0) {
-        die("socket");
-    }
-    getsockname(e->fd, (struct sockaddr *)&e->local, &len);
-    setsockopt(e->fd, SOL_SOCKET, SO_RCVBUF, &size, sizeof(size));
-    setsockopt(e->fd, SOL_SOCKET, SO_SNDBUF, &size, sizeof(size));
-    setsockopt(e->fd, SOL_UDP, UDP_GRO, &one, sizeof(one));
-}
-
-static void loop(end *e, void (*packet)(end *, uint8_t *, size_t)) {
+static void loop(end *e, void (*packet)(end *, uint8_t *, size_t), uint64_t until) {
     static uint8_t rx[65536];
     int rounds;
 
-    while (e->until == 0 ? e->conn == NULL : now_ns(NULL) < e->until) {
+    while (now_ns(NULL) < until) {
         struct pollfd p = {e->fd, POLLIN, 0};
         uint64_t expiry = e->conn == NULL ? UINT64_MAX : ngtcp2_conn_get_expiry2(e->conn);
         uint64_t now = now_ns(NULL);
@@ -391,14 +293,6 @@ static void loop(end *e, void (*packet)(end *, uint8_t *, size_t)) {
     }
 }
 
-static double cpu_seconds(void) {
-    struct rusage u;
-
-    getrusage(RUSAGE_SELF, &u);
-    return (double)u.ru_utime.tv_sec + (double)u.ru_stime.tv_sec +
-           ((double)u.ru_utime.tv_usec + (double)u.ru_stime.tv_usec) / 1e6;
-}
-
 static void run_client(end *e, atl_tls *tls, const atl_peer_id *peer) {
     ngtcp2_callbacks cb;
     ngtcp2_settings settings;
@@ -407,36 +301,54 @@ static void run_client(end *e, atl_tls *tls, const atl_peer_id *peer) {
     ngtcp2_cid scid = {8, {0}};
     ngtcp2_cid dcid = {16, {0}};
 
+    bench_pin(0);
     randombytes_buf(scid.data, 8);
     randombytes_buf(dcid.data, 16);
     settings_for(&settings, &params);
     fill_callbacks(&cb);
     make_path(e, &path);
     if (atl_tls_client_new(tls, ATL_PROTO_ATLAS, peer, &e->ref.session) != 0 ||
-        ngtcp2_conn_client_new(&e->conn, &dcid, &scid, &path, NGTCP2_PROTO_VER_V1, &cb, &settings,
-                               &params, NULL, e) != 0) {
+        ngtcp2_conn_client_new(&e->conn, &dcid, &scid, &path, NGTCP2_PROTO_VER_V1, &cb, &settings, &params, NULL, e) != 0) {
         exit(1);
     }
     atl_tls_session_set_conn(e->ref.session, e->conn);
     write_all(e);
-    loop(e, feed);
+    loop(e, feed, UINT64_MAX);
+}
+
+static void measure(end *server, pid_t client, double seconds) {
+    uint64_t at, bytes, rx_cpu, tx_cpu;
+
+    bench_pin(1);
+    loop(server, first_packet, bench_now() + WARM_UP);
+    at = bench_now();
+    bytes = server->rx;
+    rx_cpu = bench_cpu();
+    tx_cpu = bench_cpu_of(client);
+    loop(server, first_packet, at + (uint64_t)(seconds * 1e9));
+    at = bench_now() - at;
+    bytes = server->rx - bytes;
+    rx_cpu = bench_cpu() - rx_cpu;
+    tx_cpu = bench_cpu_of(client) - tx_cpu;
+    bench_stop(client);
+    if (bytes == 0) {
+        bench_die("nothing was received");
+    }
+    printf("{\"gbps\": %.4f, \"tx_ns\": %.5f, \"rx_ns\": %.5f}\n", (double)bytes * 8 / (double)at, (double)tx_cpu / (double)bytes,
+           (double)rx_cpu / (double)bytes);
 }
 
 int main(int argc, char **argv) {
     static end server;
     static end client;
-    double seconds = argc > 1 ? atof(argv[1]) : 3;
-    atlas_hooks hooks = {sizeof(hooks), NULL,      NULL,   NULL,     now_ns, wall_ms,
-                         b_malloc,      b_realloc, b_free, b_random, NULL};
+    double seconds = argc > 1 ? atof(argv[1]) : 2;
+    atlas_hooks hooks = {sizeof(hooks), NULL, NULL, NULL, now_ns, wall_ms, b_malloc, b_realloc, b_free, b_random, NULL};
     atlas_key *key;
     atl_peer_id id;
     atl_tls *tls;
-    uint64_t start;
-    double client_cpu = 0;
-    int out[2];
     pid_t child;
 
-    if (sodium_init() < 0 || atlas_key_generate(&key) != 0 || pipe(out) != 0) {
+    if (sodium_init() < 0 || atlas_key_generate(&key) != 0) {
         return 1;
     }
     atl_env_init(&env, &hooks);
@@ -445,28 +357,19 @@ int main(int argc, char **argv) {
         return 1;
     }
     atl_tls_set_server_protocols(tls, ATL_PROTO_ATLAS);
-    open_socket(&server);
-    open_socket(&client);
+    server.fd = bench_socket(&server.local, 1);
+    client.fd = bench_socket(&client.local, 1);
     server.stream = client.stream = -1;
     client.remote = server.local;
     server.remote = client.local;
-    start = now_ns(NULL);
-    server.until = client.until = start + (uint64_t)(seconds * 1e9);
-    child = fork();
+    child = bench_fork();
     if (child == 0) {
         run_client(&client, tls, &id);
-        client_cpu = cpu_seconds();
-        return write(out[1], &client_cpu, sizeof(client_cpu)) == sizeof(client_cpu) ? 0 : 1;
+        return 0;
     }
     if (atl_tls_server_new(tls, &server.ref.session) != 0) {
         return 1;
     }
-    loop(&server, first_packet);
-    if (read(out[0], &client_cpu, sizeof(client_cpu)) != sizeof(client_cpu)) {
-        return 1;
-    }
-    waitpid(child, NULL, 0);
-    printf("bare_stream %.3f %.4f %.4f\n", (double)server.rx * 8 / seconds / 1e9,
-           client_cpu * 1e9 / (double)server.rx, cpu_seconds() * 1e9 / (double)server.rx);
-    return server.rx > 0 ? 0 : 1;
+    measure(&server, child, seconds);
+    return 0;
 }
