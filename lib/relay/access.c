@@ -10,7 +10,8 @@ typedef struct member {
 int32_t atl_access_init(atl_access *access, atl_env *env) {
     memset(access, 0, sizeof(*access));
     access->env = env;
-    if (atl_hashmap_init(&access->allowed, env) != ATLAS_OK || atl_hashmap_init(&access->denied, env) != ATLAS_OK) {
+    if (atl_hashmap_init(&access->allowed, env) != ATLAS_OK ||
+        atl_hashmap_init(&access->denied, env) != ATLAS_OK) {
         return ATLAS_ERR_RANDOM;
     }
     return ATLAS_OK;
@@ -58,17 +59,19 @@ int atl_access_listed(const atl_access *access, const atl_peer_id *id) {
     if (atl_hashmap_get(&access->denied, id->key, sizeof(id->key)) != NULL) {
         return 0;
     }
-    return access->allowed.count == 0 || atl_hashmap_get(&access->allowed, id->key, sizeof(id->key)) != NULL;
+    return access->allowed.count == 0 ||
+           atl_hashmap_get(&access->allowed, id->key, sizeof(id->key)) != NULL;
 }
 
-int32_t atl_access_check(const atl_access *access, uint32_t what, const atl_peer_id *peer, const atl_peer_id *target,
-                         const atl_addr *from) {
+int32_t atl_access_check(const atl_access *access, uint32_t what, const atl_peer_id *peer,
+                         const atl_peer_id *target, const atl_addr *from) {
     char peer_text[ATLAS_PEER_ID_MAX];
     char target_text[ATLAS_PEER_ID_MAX];
     char addr_text[ATLAS_ADDR_MAX];
     int32_t rc;
 
-    if (!atl_access_listed(access, peer) || (target != NULL && !atl_access_listed(access, target))) {
+    if (!atl_access_listed(access, peer) ||
+        (target != NULL && !atl_access_listed(access, target))) {
         return ATLAS_ERR_RELAY_NOT_AUTHORISED;
     }
     if (access->policy == NULL) {
@@ -79,6 +82,7 @@ int32_t atl_access_check(const atl_access *access, uint32_t what, const atl_peer
         atl_peer_id_text(target, target_text);
     }
     atl_addr_text(from, addr_text);
-    rc = access->policy(access->policy_user, what, peer_text, target != NULL ? target_text : NULL, addr_text);
+    rc = access->policy(access->policy_user, what, peer_text, target != NULL ? target_text : NULL,
+                        addr_text);
     return rc < 0 ? rc : ATLAS_OK;
 }

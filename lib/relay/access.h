@@ -23,8 +23,9 @@ int32_t atl_access_allow(atl_access *access, const atl_peer_id *id);
 int32_t atl_access_deny(atl_access *access, const atl_peer_id *id);
 /* By the lists alone. */
 int atl_access_listed(const atl_access *access, const atl_peer_id *id);
-/* ATLAS_OK, or ATLAS_ERR_RELAY_NOT_AUTHORISED by the lists, or what the policy says. `target` may be NULL. */
-int32_t atl_access_check(const atl_access *access, uint32_t what, const atl_peer_id *peer, const atl_peer_id *target,
-                         const atl_addr *from);
+/* ATLAS_OK, or ATLAS_ERR_RELAY_NOT_AUTHORISED by the lists, or what the policy says. `target` may
+ * be NULL. */
+int32_t atl_access_check(const atl_access *access, uint32_t what, const atl_peer_id *peer,
+                         const atl_peer_id *target, const atl_addr *from);
 
 #endif

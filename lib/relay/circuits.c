@@ -49,7 +49,8 @@ static void tell_closed(atl_relay_client *client, uint64_t number, int32_t code)
     uint8_t buf[ATL_RELAY_MESSAGE_MAX];
     size_t len;
 
-    if (client->link == ATL_LINK_UP && atl_relay_close_encode(&msg, buf, sizeof(buf), &len) == ATLAS_OK) {
+    if (client->link == ATL_LINK_UP &&
+        atl_relay_close_encode(&msg, buf, sizeof(buf), &len) == ATLAS_OK) {
         (void)atl_relay_link_send(client, buf, len);
     }
 }
@@ -94,7 +95,8 @@ static void on_idle(void *user, atl_circuit *base) {
     atl_timer_set(client->loop, &circuit->idle, client->loop->now + CIRCUIT_LINGER);
 }
 
-static int32_t new_circuit(atl_relay_client *client, const atl_peer_id *peer, atl_relay_circuit **out) {
+static int32_t new_circuit(atl_relay_client *client, const atl_peer_id *peer,
+                           atl_relay_circuit **out) {
     atl_relay_circuit *circuit;
     int32_t rc;
 
@@ -105,7 +107,8 @@ static int32_t new_circuit(atl_relay_client *client, const atl_peer_id *peer, at
     if (circuit == NULL) {
         return ATLAS_ERR_NOMEM;
     }
-    rc = atl_circuit_init(&circuit->base, client->config.ep, atl_h3_conn(client->h3), &client->config.addr.peer, peer);
+    rc = atl_circuit_init(&circuit->base, client->config.ep, atl_h3_conn(client->h3),
+                          &client->config.addr.peer, peer);
     if (rc != ATLAS_OK) {
         atl_free(client->env, circuit);
         return rc;
@@ -120,7 +123,8 @@ static int32_t new_circuit(atl_relay_client *client, const atl_peer_id *peer, at
     return ATLAS_OK;
 }
 
-static void open_circuit(atl_relay_circuit *circuit, uint64_t number, const uint8_t send_id[ATL_CID_LEN]) {
+static void open_circuit(atl_relay_circuit *circuit, uint64_t number,
+                         const uint8_t send_id[ATL_CID_LEN]) {
     atl_relay_client *client = circuit->client;
 
     circuit->number = number;
@@ -206,8 +210,9 @@ static void on_timeout(atl_timer *timer, uint64_t now) {
     }
 }
 
-int32_t atl_relay_client_request(atl_relay_client *client, const atl_peer_id *target, uint64_t timeout,
-                                 const atl_relay_request_ops *ops, void *user, atl_relay_request **out) {
+int32_t atl_relay_client_request(atl_relay_client *client, const atl_peer_id *target,
+                                 uint64_t timeout, const atl_relay_request_ops *ops, void *user,
+                                 atl_relay_request **out) {
     atl_relay_request *request;
     uint64_t again = client->dialled_at + ATL_SECOND;
     size_t n = 0;
@@ -318,8 +323,9 @@ int32_t atl_relay_circuits_incoming(atl_relay_client *client, const atl_relay_in
 
     memset(&accept, 0, sizeof(accept));
     accept.circuit = msg->circuit;
-    accept.code = client->ops->on_incoming == NULL ? ATLAS_ERR_RELAY_REFUSED
-                                                   : client->ops->on_incoming(client->user, client, &msg->source);
+    accept.code = client->ops->on_incoming == NULL
+                      ? ATLAS_ERR_RELAY_REFUSED
+                      : client->ops->on_incoming(client->user, client, &msg->source);
     if (accept.code == ATLAS_OK) {
         accept.code = new_circuit(client, &msg->source, &circuit);
     }
@@ -362,6 +368,7 @@ void atl_relay_circuits_free(atl_relay_client *client) {
         atl_relay_request_cancel(ATL_CONTAINER(client->done.next, atl_relay_request, node));
     }
     while (!atl_list_empty(&client->circuits)) {
-        end_circuit(ATL_CONTAINER(client->circuits.next, atl_relay_circuit, node), ATLAS_ERR_CANCELLED);
+        end_circuit(ATL_CONTAINER(client->circuits.next, atl_relay_circuit, node),
+                    ATLAS_ERR_CANCELLED);
     }
 }

@@ -10,10 +10,11 @@
 #define BACKOFF_MIN ATL_SECOND
 #define BACKOFF_MAX (60 * ATL_SECOND)
 #define REPLACED_WAIT (60 * ATL_SECOND)
-#define LASTED (10 * ATL_SECOND)       /* presence that lived this long ends a row of failures */
+#define LASTED (10 * ATL_SECOND) /* presence that lived this long ends a row of failures */
 #define UNUSED_LINGER (15 * ATL_SECOND)
 #define MIN_INTERVAL (100 * ATL_MS)
-#define DRAIN_GRACE (2 * ATL_SECOND)   /* after its time the relay should have closed the connection */
+#define DRAIN_GRACE \
+    (2 * ATL_SECOND) /* after its time the relay should have closed the connection */
 
 /* ---- state ---- */
 
@@ -26,7 +27,8 @@ static void on_notify(atl_task *task) {
     }
 }
 
-void atl_relay_client_set(atl_relay_client *client, uint32_t state, int32_t code, const char *text) {
+void atl_relay_client_set(atl_relay_client *client, uint32_t state, int32_t code,
+                          const char *text) {
     size_t len = strlen(text);
 
     len = len < sizeof(client->text) ? len : sizeof(client->text) - 1;
@@ -111,7 +113,8 @@ static void on_retry(atl_timer *timer, uint64_t now) {
 
 static uint64_t interval(const atl_relay_client *client) {
     uint64_t own = *client->config.presence_interval;
-    uint64_t wait = client->told_interval != 0 && client->told_interval < own ? client->told_interval : own;
+    uint64_t wait =
+        client->told_interval != 0 && client->told_interval < own ? client->told_interval : own;
 
     return wait < MIN_INTERVAL ? MIN_INTERVAL : wait;
 }
@@ -140,7 +143,8 @@ static void on_announce(atl_timer *timer, uint64_t now) {
         client->announcing = 1;
         client->heard = now;
     } else if (now >= client->heard + ATL_RELAY_MISSED * interval(client)) {
-        atl_relay_link_fail(client, ATLAS_ERR_RELAY_LOST, "the relay no longer answers announcements");
+        atl_relay_link_fail(client, ATLAS_ERR_RELAY_LOST,
+                            "the relay no longer answers announcements");
         return;
     }
     send_announce(client);
@@ -167,14 +171,16 @@ static void refused(atl_relay_client *client, int32_t code, const char *reason) 
 
     client->announce_from = client->loop->now + wait;
     client->retry_at = client->announce_from;
-    atl_relay_client_set(client, ATLAS_RELAY_LOST, code, reason[0] != '\0' ? reason : atlas_error_text(code));
+    atl_relay_client_set(client, ATLAS_RELAY_LOST, code,
+                         reason[0] != '\0' ? reason : atlas_error_text(code));
     plan_announce(client);
 }
 
 static void replaced(atl_relay_client *client) {
     client->yield = 1;
     client->announce_from = client->loop->now + REPLACED_WAIT;
-    atl_relay_link_fail(client, ATLAS_ERR_RELAY_REPLACED, atlas_error_text(ATLAS_ERR_RELAY_REPLACED));
+    atl_relay_link_fail(client, ATLAS_ERR_RELAY_REPLACED,
+                        atlas_error_text(ATLAS_ERR_RELAY_REPLACED));
 }
 
 /* ---- what the relay says ---- */
@@ -192,8 +198,8 @@ static void on_waiting(atl_relay_client *client, const atl_relay_ready *msg) {
     }
     client->heard = client->loop->now;
     client->told_interval = msg->interval < BACKOFF_MAX / ATL_MS ? msg->interval * ATL_MS : 0;
-    news = !client->announced || strcmp(observed, client->observed) != 0 || client->bandwidth != msg->bandwidth ||
-           client->expiry != expiry;
+    news = !client->announced || strcmp(observed, client->observed) != 0 ||
+           client->bandwidth != msg->bandwidth || client->expiry != expiry;
     client->announced = 1;
     client->yield = 0;
     client->retry_at = ATLAS_NO_DEADLINE;
@@ -267,24 +273,26 @@ static int32_t on_drain(atl_relay_client *client, const uint8_t *value, size_t l
     client->announced = 0;
     atl_timer_clear(client->loop, &client->announce);
     atl_timer_set(client->loop, &client->linger, client->loop->now + wait + DRAIN_GRACE);
-    atl_relay_client_set(client, ATLAS_RELAY_DRAINS, ATLAS_ERR_RELAY_DRAINING, atlas_error_text(ATLAS_ERR_RELAY_DRAINING));
+    atl_relay_client_set(client, ATLAS_RELAY_DRAINS, ATLAS_ERR_RELAY_DRAINING,
+                         atlas_error_text(ATLAS_ERR_RELAY_DRAINING));
     return ATLAS_OK;
 }
 
-int32_t atl_relay_client_capsule(atl_relay_client *client, uint64_t type, const uint8_t *value, size_t len) {
+int32_t atl_relay_client_capsule(atl_relay_client *client, uint64_t type, const uint8_t *value,
+                                 size_t len) {
     switch (type) {
-        case ATL_RELAY_READY:
-            return on_ready(client, value, len);
-        case ATL_RELAY_ERROR:
-            return on_error(client, value, len);
-        case ATL_RELAY_INCOMING:
-            return on_incoming(client, value, len);
-        case ATL_RELAY_CLOSE:
-            return on_close(client, value, len);
-        case ATL_RELAY_DRAIN:
-            return on_drain(client, value, len);
-        default:
-            return ATLAS_ERR_MALFORMED; /* what only a node may say */
+    case ATL_RELAY_READY:
+        return on_ready(client, value, len);
+    case ATL_RELAY_ERROR:
+        return on_error(client, value, len);
+    case ATL_RELAY_INCOMING:
+        return on_incoming(client, value, len);
+    case ATL_RELAY_CLOSE:
+        return on_close(client, value, len);
+    case ATL_RELAY_DRAIN:
+        return on_drain(client, value, len);
+    default:
+        return ATLAS_ERR_MALFORMED; /* what only a node may say */
     }
 }
 
@@ -298,7 +306,8 @@ void atl_relay_client_up(atl_relay_client *client) {
     plan_announce(client);
     atl_relay_circuits_up(client);
     if (client->announce_from > now && client->yield) {
-        atl_relay_client_set(client, ATLAS_RELAY_REPLACED, ATLAS_ERR_RELAY_REPLACED, atlas_error_text(ATLAS_ERR_RELAY_REPLACED));
+        atl_relay_client_set(client, ATLAS_RELAY_REPLACED, ATLAS_ERR_RELAY_REPLACED,
+                             atlas_error_text(ATLAS_ERR_RELAY_REPLACED));
     }
     atl_relay_client_unused(client);
 }
@@ -311,11 +320,13 @@ static void plan_retry(atl_relay_client *client, int32_t code, const char *text)
         return;
     }
     retry_in(client, backoff(client));
-    atl_relay_client_set(client, ATLAS_RELAY_LOST, code == ATLAS_OK ? ATLAS_ERR_RELAY_LOST : code, text);
+    atl_relay_client_set(client, ATLAS_RELAY_LOST, code == ATLAS_OK ? ATLAS_ERR_RELAY_LOST : code,
+                         text);
 }
 
 void atl_relay_client_down(atl_relay_client *client, int32_t code, const char *text) {
-    if (client->up_at != 0 && (client->announced || !client->want_announce) && client->loop->now >= client->up_at + LASTED) {
+    if (client->up_at != 0 && (client->announced || !client->want_announce) &&
+        client->loop->now >= client->up_at + LASTED) {
         client->attempts = 0;
     }
     client->announced = 0;
@@ -342,7 +353,8 @@ static void on_linger(atl_timer *timer, uint64_t now) {
 
     (void)now;
     if (client->drains) {
-        atl_relay_link_fail(client, ATLAS_ERR_RELAY_DRAINING, atlas_error_text(ATLAS_ERR_RELAY_DRAINING));
+        atl_relay_link_fail(client, ATLAS_ERR_RELAY_DRAINING,
+                            atlas_error_text(ATLAS_ERR_RELAY_DRAINING));
     } else if (!needed(client)) {
         atl_relay_link_fail(client, ATLAS_OK, "no longer used");
     }
@@ -356,13 +368,14 @@ void atl_relay_client_unused(atl_relay_client *client) {
 
 /* ---- the client ---- */
 
-int32_t atl_relay_client_new(const atl_relay_client_config *config, const atl_relay_client_ops *ops, void *user,
-                             atl_relay_client **out) {
+int32_t atl_relay_client_new(const atl_relay_client_config *config, const atl_relay_client_ops *ops,
+                             void *user, atl_relay_client **out) {
     atl_loop *loop = atl_endpoint_loop(config->ep);
     atl_relay_client *client;
     int32_t rc;
 
-    if (!config->addr.has_peer || config->addr.has_relay || config->addr.host_kind == ATL_HOST_NONE) {
+    if (!config->addr.has_peer || config->addr.has_relay ||
+        config->addr.host_kind == ATL_HOST_NONE) {
         return ATLAS_ERR_ADDRESS;
     }
     client = atl_calloc(loop->env, 1, sizeof(*client));
@@ -426,7 +439,8 @@ void atl_relay_client_want(atl_relay_client *client, int connect, int announce) 
         stop(client);
         return;
     }
-    if (client->link == ATL_LINK_DOWN && (!wanted_before || client->retry_at == ATLAS_NO_DEADLINE)) {
+    if (client->link == ATL_LINK_DOWN &&
+        (!wanted_before || client->retry_at == ATLAS_NO_DEADLINE)) {
         client->attempts = 0;
         start(client);
     } else if (client->link == ATL_LINK_UP && client->want_announce != announced_before) {

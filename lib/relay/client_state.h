@@ -35,7 +35,7 @@ struct atl_relay_client {
     atl_h3_stream *control;
     atl_capsule_parser parser;
     uint64_t dialled_at;
-    uint64_t up_at; /* 0: it has not been up */
+    uint64_t up_at;    /* 0: it has not been up */
     int32_t fail_code; /* why it is closing */
     char fail_text[ATL_RELAY_TEXT_MAX];
 
@@ -87,7 +87,8 @@ typedef struct atl_relay_circuit {
 
 /* Starts to connect; harmless unless the link is down. */
 void atl_relay_link_start(atl_relay_client *client);
-/* Ends the link; the client hears atl_relay_client_down() then or, when there is a connection to close, a little later. */
+/* Ends the link; the client hears atl_relay_client_down() then or, when there is a connection to
+ * close, a little later. */
 void atl_relay_link_fail(atl_relay_client *client, int32_t code, const char *text);
 /* At once and without upcalls. */
 void atl_relay_link_free(atl_relay_client *client);
@@ -98,7 +99,8 @@ int32_t atl_relay_link_send(atl_relay_client *client, const uint8_t *capsule, si
 
 void atl_relay_client_up(atl_relay_client *client);
 void atl_relay_client_down(atl_relay_client *client, int32_t code, const char *text);
-int32_t atl_relay_client_capsule(atl_relay_client *client, uint64_t type, const uint8_t *value, size_t len);
+int32_t atl_relay_client_capsule(atl_relay_client *client, uint64_t type, const uint8_t *value,
+                                 size_t len);
 void atl_relay_client_set(atl_relay_client *client, uint32_t state, int32_t code, const char *text);
 /* Something has ended: without a purpose the connection ends too, after a while. */
 void atl_relay_client_unused(atl_relay_client *client);

@@ -4,13 +4,14 @@
 
 #include <string.h>
 
-#define TRAINS 64u          /* held at most, per family */
-#define ARENA_TRAINS 16u    /* of which can be gathered from single datagrams */
-#define MIN_BURST 3000u     /* bytes: a rate below this must still let a datagram pass */
+#define TRAINS 64u       /* held at most, per family */
+#define ARENA_TRAINS 16u /* of which can be gathered from single datagrams */
+#define MIN_BURST 3000u  /* bytes: a rate below this must still let a datagram pass */
 #define MAX_BURST (UINT64_C(1) << 33)
 #define MAX_QUEUED ((size_t)64 << 20) /* bytes of all queues */
-#define DRAIN_STEP ATL_MS             /* between looks at a queue, so that packets leave in trains */
-#define QUEUE_LINGER ATL_SECOND       /* an empty queue is kept this long: its owner is near the limit */
+#define DRAIN_STEP ATL_MS       /* between looks at a queue, so that packets leave in trains */
+#define QUEUE_LINGER ATL_SECOND /* an empty queue is kept this long: its owner is near the limit \
+                                 */
 
 /* Trains towards one address family. */
 typedef struct batch {
@@ -36,7 +37,8 @@ struct atl_forwarder {
     uint8_t arena[ARENA_TRAINS][ATL_TRAIN_BYTES];
 };
 
-int32_t atl_forwarder_new(const atl_forwarder_config *config, const atl_forwarder_ops *ops, void *user, atl_forwarder **out) {
+int32_t atl_forwarder_new(const atl_forwarder_config *config, const atl_forwarder_ops *ops,
+                          void *user, atl_forwarder **out) {
     atl_forwarder *forwarder = atl_malloc(config->loop->env, sizeof(*forwarder));
 
     if (forwarder == NULL) {
@@ -113,16 +115,21 @@ static int move_to_arena(atl_forwarder *forwarder, batch *out, size_t i) {
     return 1;
 }
 
-/* Adds datagrams to the half's last train when the result is still one: equal sizes but for the last. */
-static int grow_train(atl_forwarder *forwarder, batch *out, atl_forward_half *half, const atl_tx *more) {
+/* Adds datagrams to the half's last train when the result is still one: equal sizes but for the
+ * last. */
+static int grow_train(atl_forwarder *forwarder, batch *out, atl_forward_half *half,
+                      const atl_tx *more) {
     atl_tx *train = &out->tx[half->train];
 
-    if (half->train >= out->n || out->owner[half->train] != half || train->len % train->segment != 0 ||
-        train->ecn != more->ecn || train->len + more->len > ATL_TRAIN_BYTES ||
-        packets_of(train->len, train->segment) + packets_of(more->len, more->segment) > out->segments) {
+    if (half->train >= out->n || out->owner[half->train] != half ||
+        train->len % train->segment != 0 || train->ecn != more->ecn ||
+        train->len + more->len > ATL_TRAIN_BYTES ||
+        packets_of(train->len, train->segment) + packets_of(more->len, more->segment) >
+            out->segments) {
         return 0;
     }
-    if (more->segment != train->segment && (more->len != more->segment || more->len > train->segment)) {
+    if (more->segment != train->segment &&
+        (more->len != more->segment || more->len > train->segment)) {
         return 0;
     }
     if (train->data + train->len != more->data) {
@@ -135,7 +142,8 @@ static int grow_train(atl_forwarder *forwarder, batch *out, atl_forward_half *ha
     return 1;
 }
 
-static void add_train(atl_forwarder *forwarder, batch *out, atl_forward_half *half, const atl_tx *tx) {
+static void add_train(atl_forwarder *forwarder, batch *out, atl_forward_half *half,
+                      const atl_tx *tx) {
     if (out->n == TRAINS) {
         atl_forwarder_flush(forwarder);
     }
@@ -152,7 +160,8 @@ static void add_train(atl_forwarder *forwarder, batch *out, atl_forward_half *ha
 }
 
 /* Holds datagrams of equal size, ids already rewritten, for the next flush. */
-static void emit(atl_forwarder *forwarder, atl_forward_half *half, uint8_t *data, size_t len, size_t segment, uint8_t ecn) {
+static void emit(atl_forwarder *forwarder, atl_forward_half *half, uint8_t *data, size_t len,
+                 size_t segment, uint8_t ecn) {
     const atl_forward_port *to = half->other->port;
     batch *out = &forwarder->batches[to->remote.family == 6];
     atl_tx tx;
@@ -167,7 +176,9 @@ static void emit(atl_forwarder *forwarder, atl_forward_half *half, uint8_t *data
     tx.remote = to->remote;
     tx.local = to->local;
     while (len > 0) {
-        size_t room = out->n == 0 || out->n == TRAINS ? forwarder->ops->segments(forwarder->user, out->family) : out->segments;
+        size_t room = out->n == 0 || out->n == TRAINS
+                          ? forwarder->ops->segments(forwarder->user, out->family)
+                          : out->segments;
         size_t most = (room == 0 ? 1 : room) * segment;
 
         most = most > ATL_TRAIN_BYTES ? ATL_TRAIN_BYTES / segment * segment : most;
@@ -195,7 +206,8 @@ static void set_rate(atl_bucket *bucket, uint64_t rate, uint64_t now) {
         return;
     }
     burst = burst < MIN_BURST ? MIN_BURST : burst;
-    atl_bucket_init(bucket, rate > MAX_BURST ? MAX_BURST : rate, burst > MAX_BURST ? MAX_BURST : burst, now);
+    atl_bucket_init(bucket, rate > MAX_BURST ? MAX_BURST : rate,
+                    burst > MAX_BURST ? MAX_BURST : burst, now);
     bucket->rate = rate > MAX_BURST ? 0 : rate;
 }
 
@@ -212,8 +224,8 @@ static size_t take_leading(atl_bucket *bucket, uint64_t now, size_t len, size_t 
 }
 
 /* Sends what the relay's total allows and drops the rest. */
-static void emit_within_total(atl_forwarder *forwarder, atl_forward_half *half, uint8_t *data, size_t len, size_t segment,
-                              uint8_t ecn) {
+static void emit_within_total(atl_forwarder *forwarder, atl_forward_half *half, uint8_t *data,
+                              size_t len, size_t segment, uint8_t ecn) {
     size_t take;
 
     set_rate(&forwarder->total, *forwarder->total_bandwidth, forwarder->loop->now);
@@ -258,7 +270,8 @@ static void drain_queue(atl_timer *timer, uint64_t now) {
         return;
     }
     set_rate(&half->bucket, *forwarder->bandwidth, now);
-    while (atl_forward_queue_head(half->queue, &head) && atl_bucket_take(&half->bucket, now, head.len)) {
+    while (atl_forward_queue_head(half->queue, &head) &&
+           atl_bucket_take(&half->bucket, now, head.len)) {
         emit_within_total(forwarder, half, head.data, head.len, head.len, head.ecn);
         atl_forward_queue_pop(half->queue);
     }
@@ -274,20 +287,22 @@ static int make_queue(atl_forwarder *forwarder, atl_forward_half *half) {
         return 1;
     }
     if (size > MAX_QUEUED - forwarder->queued ||
-        atl_forward_queue_new(forwarder->loop, *forwarder->bandwidth, drain_queue, forwarder, half, &half->queue) != ATLAS_OK) {
+        atl_forward_queue_new(forwarder->loop, *forwarder->bandwidth, drain_queue, forwarder, half,
+                              &half->queue) != ATLAS_OK) {
         return 0;
     }
     forwarder->queued += size;
     return 1;
 }
 
-static void enqueue(atl_forwarder *forwarder, atl_forward_half *half, const uint8_t *data, size_t len, size_t segment,
-                    uint8_t ecn) {
+static void enqueue(atl_forwarder *forwarder, atl_forward_half *half, const uint8_t *data,
+                    size_t len, size_t segment, uint8_t ecn) {
     int can = make_queue(forwarder, half);
     int was_empty = can && atl_forward_queue_empty(half->queue);
 
     for (size_t at = 0; at < len; at += segment) {
-        atl_forward_packet packet = {(uint8_t *)(uintptr_t)(data + at), len - at < segment ? len - at : segment, ecn};
+        atl_forward_packet packet = {(uint8_t *)(uintptr_t)(data + at),
+                                     len - at < segment ? len - at : segment, ecn};
 
         if (can && atl_forward_queue_push(half->queue, &packet)) {
             forwarder->stats->delayed_packets++;
@@ -327,10 +342,12 @@ static int is_from(const atl_forward_port *port, const atl_rx *rx) {
     if (port->remote.family == 0 || !atl_addr_equal(&port->remote, &rx->remote)) {
         return 0;
     }
-    return port->local.family == 0 || rx->local.family == 0 || memcmp(port->local.ip, rx->local.ip, sizeof(rx->local.ip)) == 0;
+    return port->local.family == 0 || rx->local.family == 0 ||
+           memcmp(port->local.ip, rx->local.ip, sizeof(rx->local.ip)) == 0;
 }
 
-/* Bytes of the leading datagrams that are packets of this circuit; the first one is taken for one. */
+/* Bytes of the leading datagrams that are packets of this circuit; the first one is taken for one.
+ */
 static size_t leading_run(const atl_rx *rx, const uint8_t id[ATL_CID_LEN]) {
     size_t at = rx->segment < rx->len ? rx->segment : rx->len;
 
@@ -347,7 +364,8 @@ size_t atl_forwarder_push(atl_forwarder *forwarder, atl_forward_half *half, cons
     size_t segment = rx->segment < len ? rx->segment : len;
     size_t take = 0;
 
-    if (!half->open || segment <= ATL_CIRCUIT_HEADER || half->other->port->remote.family == 0 || !is_from(half->port, rx)) {
+    if (!half->open || segment <= ATL_CIRCUIT_HEADER || half->other->port->remote.family == 0 ||
+        !is_from(half->port, rx)) {
         forwarder->stats->dropped_source += packets_of(len, segment);
         return len;
     }

@@ -1,9 +1,11 @@
-/* The data plane of the relay: packets `01xxxxxx | circuit id | QUIC packet` come in as trains, are checked and charged, get the
- * other side's circuit id, and go out as trains. It knows nothing of control messages: whoever pairs nodes fills two halves.
+/* The data plane of the relay: packets `01xxxxxx | circuit id | QUIC packet` come in as trains, are
+ * checked and charged, get the other side's circuit id, and go out as trains. It knows nothing of
+ * control messages: whoever pairs nodes fills two halves.
  *
- * A train that arrived as one goes out as one, from the receive buffer. Single datagrams of one circuit that are adjacent in a
- * receive batch are gathered into trains in a preallocated arena: copying 1,200 bytes costs a small part of a send call.
- * What exceeds the bandwidth limit waits in a ring of at most 100 ms worth, which exists only while it is needed. */
+ * A train that arrived as one goes out as one, from the receive buffer. Single datagrams of one
+ * circuit that are adjacent in a receive batch are gathered into trains in a preallocated arena:
+ * copying 1,200 bytes costs a small part of a send call. What exceeds the bandwidth limit waits in
+ * a ring of at most 100 ms worth, which exists only while it is needed. */
 #ifndef ATL_RELAY_FORWARDER_H
 #define ATL_RELAY_FORWARDER_H
 
@@ -15,8 +17,8 @@
 typedef struct atl_forwarder atl_forwarder;
 typedef struct atl_forward_queue atl_forward_queue;
 
-/* Where a node is: the 4-tuple that its control connection has validated. Both directions of the node's circuits look here, so
- * a migration moves all of them at once. family 0: nothing passes. */
+/* Where a node is: the 4-tuple that its control connection has validated. Both directions of the
+ * node's circuits look here, so a migration moves all of them at once. family 0: nothing passes. */
 typedef struct atl_forward_port {
     atl_addr remote;
     atl_addr local; /* family 0: any */
@@ -43,12 +45,13 @@ typedef struct atl_forwarder_ops {
 
 typedef struct atl_forwarder_config {
     atl_loop *loop;
-    const uint64_t *bandwidth;       /* bytes per second per half, 0 = unlimited; read at each use */
+    const uint64_t *bandwidth; /* bytes per second per half, 0 = unlimited; read at each use */
     const uint64_t *total_bandwidth; /* bytes per second in all, likewise */
     atlas_relay_stats *stats;        /* forwarded_*, delayed_packets, dropped_* are counted here */
 } atl_forwarder_config;
 
-int32_t atl_forwarder_new(const atl_forwarder_config *config, const atl_forwarder_ops *ops, void *user, atl_forwarder **out);
+int32_t atl_forwarder_new(const atl_forwarder_config *config, const atl_forwarder_ops *ops,
+                          void *user, atl_forwarder **out);
 /* All halves must be closed. */
 void atl_forwarder_free(atl_forwarder *forwarder);
 
@@ -58,8 +61,8 @@ void atl_forward_open(atl_forward_half *half); /* and its other side */
 /* Drops what waits. The half may be freed afterwards. */
 void atl_forward_close(atl_forwarder *forwarder, atl_forward_half *half);
 
-/* A train whose first datagram carries half->rx_id. Returns how many bytes of it were consumed: the leading datagrams with that
- * id. May rewrite them, and keeps pointers to them until the flush. */
+/* A train whose first datagram carries half->rx_id. Returns how many bytes of it were consumed: the
+ * leading datagrams with that id. May rewrite them, and keeps pointers to them until the flush. */
 size_t atl_forwarder_push(atl_forwarder *forwarder, atl_forward_half *half, const atl_rx *rx);
 /* Sends what is held back; before the receive buffers are reused. */
 void atl_forwarder_flush(atl_forwarder *forwarder);

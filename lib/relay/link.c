@@ -1,4 +1,5 @@
-/* The control connection to a relay: look-up, dial (each address in turn), HTTP/3, the control stream. */
+/* The control connection to a relay: look-up, dial (each address in turn), HTTP/3, the control
+ * stream. */
 #include "relay/client_state.h"
 
 #include <stdio.h>
@@ -73,7 +74,8 @@ int32_t atl_relay_link_send(atl_relay_client *client, const uint8_t *capsule, si
     }
     rc = atl_h3_write(client->control, capsule, len);
     if (rc != ATLAS_OK) {
-        atl_relay_link_fail(client, ATLAS_ERR_RELAY_LOST, "the relay does not read its control stream");
+        atl_relay_link_fail(client, ATLAS_ERR_RELAY_LOST,
+                            "the relay does not read its control stream");
     }
     return rc;
 }
@@ -82,7 +84,8 @@ int32_t atl_relay_link_send(atl_relay_client *client, const uint8_t *capsule, si
 
 static void on_ready(void *user, atl_h3 *h3) {
     atl_relay_client *client = user;
-    atl_h3_request request = {"CONNECT", "https", "", "/.well-known/atlas/relay/", "atlas-relay", 1};
+    atl_h3_request request = {"CONNECT",     "https", "", "/.well-known/atlas/relay/",
+                              "atlas-relay", 1};
     char authority[ATL_HOST_MAX + 8];
     int32_t rc;
 
@@ -92,7 +95,8 @@ static void on_ready(void *user, atl_h3 *h3) {
     if (client->config.addr.host_kind == ATL_HOST_IP) {
         atl_addr_text(&client->config.addr.addr, authority);
     } else {
-        (void)snprintf(authority, sizeof(authority), "%s:%u", client->config.addr.host, client->config.addr.port);
+        (void)snprintf(authority, sizeof(authority), "%s:%u", client->config.addr.host,
+                       client->config.addr.port);
     }
     request.authority = authority;
     client->link = ATL_LINK_OPENING;
@@ -104,13 +108,13 @@ static void on_ready(void *user, atl_h3 *h3) {
 
 static int32_t code_of_status(int32_t status) {
     switch (status) {
-        case 401:
-        case 403:
-            return ATLAS_ERR_RELAY_NOT_AUTHORISED;
-        case 503:
-            return ATLAS_ERR_RELAY_DRAINING;
-        default:
-            return ATLAS_ERR_HTTP;
+    case 401:
+    case 403:
+        return ATLAS_ERR_RELAY_NOT_AUTHORISED;
+    case 503:
+        return ATLAS_ERR_RELAY_DRAINING;
+    default:
+        return ATLAS_ERR_HTTP;
     }
 }
 
@@ -135,14 +139,17 @@ static void on_response(void *user, atl_h3_stream *stream, int32_t status) {
 static int32_t on_capsule(void *user, uint64_t type, const uint8_t *value, size_t len) {
     atl_relay_client *client = user;
 
-    return client->link == ATL_LINK_UP ? atl_relay_client_capsule(client, type, value, len) : ATLAS_OK;
+    return client->link == ATL_LINK_UP ? atl_relay_client_capsule(client, type, value, len)
+                                       : ATLAS_OK;
 }
 
 static void on_data(void *user, atl_h3_stream *stream, const uint8_t *data, size_t len) {
     atl_relay_client *client = user;
 
-    if (stream == client->control && client->link == ATL_LINK_UP && atl_capsule_feed(&client->parser, data, len) != ATLAS_OK) {
-        atl_relay_link_fail(client, ATLAS_ERR_RELAY_MALFORMED, "a message of the relay does not parse");
+    if (stream == client->control && client->link == ATL_LINK_UP &&
+        atl_capsule_feed(&client->parser, data, len) != ATLAS_OK) {
+        atl_relay_link_fail(client, ATLAS_ERR_RELAY_MALFORMED,
+                            "a message of the relay does not parse");
     }
 }
 
@@ -150,7 +157,8 @@ static void on_end(void *user, atl_h3_stream *stream) {
     atl_relay_client *client = user;
 
     if (stream == client->control) {
-        atl_relay_link_fail(client, client->drains ? ATLAS_ERR_RELAY_DRAINING : ATLAS_ERR_RELAY_LOST,
+        atl_relay_link_fail(client,
+                            client->drains ? ATLAS_ERR_RELAY_DRAINING : ATLAS_ERR_RELAY_LOST,
                             "the relay ended the control stream");
     }
 }
@@ -176,7 +184,8 @@ static void on_closed(void *user, atl_h3 *h3, const atl_qclose *why) {
     } else if (client->link == ATL_LINK_DIALLING && client->next_addr < client->n_addrs) {
         dial_next(client);
     } else {
-        (void)snprintf(text, sizeof(text), "%s%s%.100s", atlas_error_text(why->code), why->text[0] != '\0' ? ": " : "", why->text);
+        (void)snprintf(text, sizeof(text), "%s%s%.100s", atlas_error_text(why->code),
+                       why->text[0] != '\0' ? ": " : "", why->text);
         down(client, why->code == ATLAS_OK ? ATLAS_ERR_RELAY_LOST : why->code, text);
     }
 }
@@ -195,7 +204,8 @@ static const atl_h3_ops link_ops = {
 static uint64_t dial_timeout(const atl_relay_client *client) {
     uint64_t timeout = FIRST_DIAL << (client->attempts < 3 ? client->attempts : 3);
 
-    return timeout < *client->config.handshake_timeout ? timeout : *client->config.handshake_timeout;
+    return timeout < *client->config.handshake_timeout ? timeout
+                                                       : *client->config.handshake_timeout;
 }
 
 static int32_t dial(atl_relay_client *client, const atl_addr *remote) {
@@ -206,8 +216,8 @@ static int32_t dial(atl_relay_client *client, const atl_addr *remote) {
 
     memset(&path, 0, sizeof(path));
     path.remote = *remote;
-    rc = atl_qconn_connect(client->config.ep, &path, ATL_PROTO_H3, &client->config.addr.peer, dial_timeout(client), &no_ops, NULL,
-                           &conn);
+    rc = atl_qconn_connect(client->config.ep, &path, ATL_PROTO_H3, &client->config.addr.peer,
+                           dial_timeout(client), &no_ops, NULL, &conn);
     if (rc != ATLAS_OK) {
         return rc;
     }
@@ -267,7 +277,8 @@ void atl_relay_link_start(atl_relay_client *client) {
         return;
     }
     client->link = ATL_LINK_RESOLVING;
-    rc = io->resolve(io->impl, addr->host, addr->port, wanted_family(addr), on_resolved, client, &client->resolve);
+    rc = io->resolve(io->impl, addr->host, addr->port, wanted_family(addr), on_resolved, client,
+                     &client->resolve);
     if (rc != ATLAS_OK) {
         client->resolve = NULL;
         down(client, rc, "the relay's name cannot be looked up");

@@ -18,7 +18,8 @@ static void send_close(atl_relay_session *session, uint64_t circuit, int32_t cod
     }
 }
 
-/* Tells one end that the circuit is over: a source that has not heard "ready" gets an error for its request. */
+/* Tells one end that the circuit is over: a source that has not heard "ready" gets an error for its
+ * request. */
 static void tell(atl_pairing *pairing, uint32_t which, int32_t code) {
     atl_relay_session *session = pairing->ends[which].session;
 
@@ -82,9 +83,11 @@ static int32_t take_ids(atl_relay_server *server, atl_pairing *pairing) {
     if (rc != ATLAS_OK) {
         return rc;
     }
-    rc = atl_endpoint_id_new(server->ep, ATL_ID_FORWARD, &pairing->ends[0].half, pairing->ends[0].half.rx_id);
+    rc = atl_endpoint_id_new(server->ep, ATL_ID_FORWARD, &pairing->ends[0].half,
+                             pairing->ends[0].half.rx_id);
     if (rc == ATLAS_OK) {
-        rc = atl_endpoint_id_new(server->ep, ATL_ID_FORWARD, &pairing->ends[1].half, pairing->ends[1].half.rx_id);
+        rc = atl_endpoint_id_new(server->ep, ATL_ID_FORWARD, &pairing->ends[1].half,
+                                 pairing->ends[1].half.rx_id);
         if (rc != ATLAS_OK) {
             atl_endpoint_id_remove(server->ep, pairing->ends[0].half.rx_id);
         }
@@ -118,8 +121,8 @@ static void ask_target(atl_pairing *pairing) {
     }
 }
 
-int32_t atl_pairing_start(atl_relay_server *server, atl_relay_session *source, atl_relay_session *target,
-                          const atl_relay_connect *msg) {
+int32_t atl_pairing_start(atl_relay_server *server, atl_relay_session *source,
+                          atl_relay_session *target, const atl_relay_connect *msg) {
     atl_pairing *pairing = atl_calloc(server->env, 1, sizeof(*pairing));
     int32_t rc;
 
@@ -138,7 +141,8 @@ int32_t atl_pairing_start(atl_relay_server *server, atl_relay_session *source, a
     join(pairing, ATL_PAIRING_TARGET, target);
     atl_forward_pair(server->forwarder, &pairing->ends[0].half, &pairing->ends[1].half);
     atl_timer_init(&pairing->timer, on_timer, pairing);
-    atl_timer_set(server->loop, &pairing->timer, server->loop->now + server->limits.handshake_timeout);
+    atl_timer_set(server->loop, &pairing->timer,
+                  server->loop->now + server->limits.handshake_timeout);
     server->stats.circuits++;
     ask_target(pairing);
     return ATLAS_OK;

@@ -1,4 +1,5 @@
-/* Circuits at the relay server: a request of one node, the other's answer, and the two halves that the forwarder then uses. */
+/* Circuits at the relay server: a request of one node, the other's answer, and the two halves that
+ * the forwarder then uses. */
 #ifndef ATL_RELAY_PAIRING_H
 #define ATL_RELAY_PAIRING_H
 
@@ -26,9 +27,10 @@ struct atl_pairing {
 };
 
 /* Asks the target. ATLAS_OK, or what to tell the source: ATLAS_ERR_RELAY_*, ATLAS_ERR_NOMEM. */
-int32_t atl_pairing_start(atl_relay_server *server, atl_relay_session *source, atl_relay_session *target,
-                          const atl_relay_connect *msg);
-/* The target's answer and either side's close; unknown circuits are ignored, since both sides may close at once. */
+int32_t atl_pairing_start(atl_relay_server *server, atl_relay_session *source,
+                          atl_relay_session *target, const atl_relay_connect *msg);
+/* The target's answer and either side's close; unknown circuits are ignored, since both sides may
+ * close at once. */
 void atl_pairing_answer(atl_relay_session *session, const atl_relay_accept *msg);
 void atl_pairing_closed(atl_relay_session *session, const atl_relay_close *msg);
 /* Ends every circuit of a session; the other sides are told `code`, this one is not. */

@@ -3,8 +3,8 @@
 #include <string.h>
 
 #define MAX_BYTES ((size_t)1 << 20) /* of one queue, however high its rate */
-#define AVERAGE 128u                /* bytes of a packet, below which the number of packets is the limit */
-#define SPARE 16u                   /* packets, however low the rate */
+#define AVERAGE 128u /* bytes of a packet, below which the number of packets is the limit */
+#define SPARE 16u    /* packets, however low the rate */
 
 typedef struct entry {
     uint32_t at;
@@ -37,8 +37,8 @@ size_t atl_forward_queue_size_for(uint64_t rate) {
     return sizeof(atl_forward_queue) + entries_for(rate) * sizeof(entry) + bytes_for(rate);
 }
 
-int32_t atl_forward_queue_new(atl_loop *loop, uint64_t rate, atl_timer_fn drain, void *user, atl_forward_half *half,
-                              atl_forward_queue **out) {
+int32_t atl_forward_queue_new(atl_loop *loop, uint64_t rate, atl_timer_fn drain, void *user,
+                              atl_forward_half *half, atl_forward_queue **out) {
     size_t size = atl_forward_queue_size_for(rate);
     atl_forward_queue *queue = atl_malloc(loop->env, size);
 

@@ -1,5 +1,6 @@
-/* A ring of packets that wait for bandwidth: one allocation of a size fixed by the rate, for 100 ms worth of bytes. Packets lie
- * one behind the other, so that those of equal size leave as one train. */
+/* A ring of packets that wait for bandwidth: one allocation of a size fixed by the rate, for 100 ms
+ * worth of bytes. Packets lie one behind the other, so that those of equal size leave as one train.
+ */
 #ifndef ATL_RELAY_QUEUE_H
 #define ATL_RELAY_QUEUE_H
 
@@ -13,8 +14,8 @@ typedef struct atl_forward_packet {
 
 /* Memory that a queue takes at this rate (bytes per second); for the common bound. */
 size_t atl_forward_queue_size_for(uint64_t rate);
-int32_t atl_forward_queue_new(atl_loop *loop, uint64_t rate, atl_timer_fn drain, void *user, atl_forward_half *half,
-                              atl_forward_queue **out);
+int32_t atl_forward_queue_new(atl_loop *loop, uint64_t rate, atl_timer_fn drain, void *user,
+                              atl_forward_half *half, atl_forward_queue **out);
 void atl_forward_queue_free(atl_forward_queue *queue);
 size_t atl_forward_queue_size(const atl_forward_queue *queue);
 atl_timer *atl_forward_queue_timer(atl_forward_queue *queue);

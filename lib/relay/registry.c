@@ -14,7 +14,8 @@ int32_t atl_registry_init(atl_registry *registry, atl_env *env, const atl_relay_
     registry->env = env;
     registry->limits = limits;
     atl_list_init(&registry->order);
-    if (atl_hashmap_init(&registry->nodes, env) != ATLAS_OK || atl_hashmap_init(&registry->addresses, env) != ATLAS_OK) {
+    if (atl_hashmap_init(&registry->nodes, env) != ATLAS_OK ||
+        atl_hashmap_init(&registry->addresses, env) != ATLAS_OK) {
         return ATLAS_ERR_RANDOM;
     }
     return ATLAS_OK;
@@ -61,7 +62,8 @@ static void count_put(atl_registry *registry, atl_address_count *count) {
 
 /* ---- registrations ---- */
 
-static int32_t check_room(const atl_registry *registry, const atl_addr *from, const atl_address_count *count) {
+static int32_t check_room(const atl_registry *registry, const atl_addr *from,
+                          const atl_address_count *count) {
     if (registry->nodes.count >= registry->limits->max_nodes) {
         return ATL_REGISTRY_FULL;
     }
@@ -74,7 +76,8 @@ static int32_t check_room(const atl_registry *registry, const atl_addr *from, co
     return ATLAS_OK;
 }
 
-int32_t atl_registry_add(atl_registry *registry, atl_registration *reg, const atl_peer_id *id, const atl_addr *from, uint64_t now) {
+int32_t atl_registry_add(atl_registry *registry, atl_registration *reg, const atl_peer_id *id,
+                         const atl_addr *from, uint64_t now) {
     atl_address_count *count;
     int32_t rc;
 

@@ -1,6 +1,8 @@
-/* Who is announced on the relay: registrations by peer id, in the order in which they expire, counted per address.
+/* Who is announced on the relay: registrations by peer id, in the order in which they expire,
+ * counted per address.
  *
- * Every announcement is O(1): it moves the registration to the end of one list, whose head is the next to expire. */
+ * Every announcement is O(1): it moves the registration to the end of one list, whose head is the
+ * next to expire. */
 #ifndef ATL_RELAY_REGISTRY_H
 #define ATL_RELAY_REGISTRY_H
 
@@ -36,16 +38,18 @@ int32_t atl_registry_init(atl_registry *registry, atl_env *env, const atl_relay_
 /* Nothing may be registered any more. */
 void atl_registry_free(atl_registry *registry);
 
-/* What atl_registry_add() says besides ATLAS_OK, ATLAS_ERR_EXISTS and ATLAS_ERR_NOMEM; all mean "at capacity". */
+/* What atl_registry_add() says besides ATLAS_OK, ATLAS_ERR_EXISTS and ATLAS_ERR_NOMEM; all mean "at
+ * capacity". */
 #define ATL_REGISTRY_FULL 1
 #define ATL_REGISTRY_FULL_IPV4 2
 #define ATL_REGISTRY_FULL_IPV6 3
 
-int32_t atl_registry_add(atl_registry *registry, atl_registration *reg, const atl_peer_id *id, const atl_addr *from, uint64_t now);
+int32_t atl_registry_add(atl_registry *registry, atl_registration *reg, const atl_peer_id *id,
+                         const atl_addr *from, uint64_t now);
 /* Announced again. */
 void atl_registry_touch(atl_registry *registry, atl_registration *reg, uint64_t now);
-/* Seen at another address: counted there from now on. It stays registered even where that address is full, since the node
- * did not choose to move. ATLAS_OK or ATLAS_ERR_NOMEM (nothing changed). */
+/* Seen at another address: counted there from now on. It stays registered even where that address
+ * is full, since the node did not choose to move. ATLAS_OK or ATLAS_ERR_NOMEM (nothing changed). */
 int32_t atl_registry_move(atl_registry *registry, atl_registration *reg, const atl_addr *from);
 /* Harmless when not registered. */
 void atl_registry_remove(atl_registry *registry, atl_registration *reg);

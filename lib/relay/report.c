@@ -31,21 +31,29 @@ static size_t finish(const text *out) {
 size_t atl_relay_report_health(const atl_relay_server *server, char *buf, size_t cap) {
     text out = {buf, cap, 0};
 
-    add(&out, "{\"status\":\"%s\",\"nodes\":%" PRIu64 ",\"circuits\":%" PRIu64 "}\n", server->draining ? "draining" : "ok",
-        server->stats.nodes, server->stats.circuits);
+    add(&out, "{\"status\":\"%s\",\"nodes\":%" PRIu64 ",\"circuits\":%" PRIu64 "}\n",
+        server->draining ? "draining" : "ok", server->stats.nodes, server->stats.circuits);
     return finish(&out);
 }
 
 size_t atl_relay_report_limits(const atl_relay_limits *limits, char *buf, size_t cap) {
     text out = {buf, cap, 0};
 
-    add(&out, "{\"bandwidth\":%" PRIu64 ",\"total_bandwidth\":%" PRIu64 ",", limits->bandwidth, limits->total_bandwidth);
-    add(&out, "\"max_nodes\":%" PRIu64 ",\"max_circuits\":%" PRIu64 ",\"max_circuits_per_node\":%" PRIu64 ",", limits->max_nodes,
-        limits->max_circuits, limits->max_circuits_per_node);
-    add(&out, "\"max_per_ipv4\":%" PRIu64 ",\"max_per_ipv6_64\":%" PRIu64 ",\"handshakes_per_second\":%" PRIu64 ",",
+    add(&out, "{\"bandwidth\":%" PRIu64 ",\"total_bandwidth\":%" PRIu64 ",", limits->bandwidth,
+        limits->total_bandwidth);
+    add(&out,
+        "\"max_nodes\":%" PRIu64 ",\"max_circuits\":%" PRIu64 ",\"max_circuits_per_node\":%" PRIu64
+        ",",
+        limits->max_nodes, limits->max_circuits, limits->max_circuits_per_node);
+    add(&out,
+        "\"max_per_ipv4\":%" PRIu64 ",\"max_per_ipv6_64\":%" PRIu64
+        ",\"handshakes_per_second\":%" PRIu64 ",",
         limits->max_per_ipv4, limits->max_per_ipv6_64, limits->handshakes);
-    add(&out, "\"presence_interval_ms\":%" PRIu64 ",\"handshake_timeout_ms\":%" PRIu64 ",\"max_clock_drift_secs\":%" PRIu64 "}\n",
-        limits->presence_interval / ATL_MS, limits->handshake_timeout / ATL_MS, limits->max_clock_drift);
+    add(&out,
+        "\"presence_interval_ms\":%" PRIu64 ",\"handshake_timeout_ms\":%" PRIu64
+        ",\"max_clock_drift_secs\":%" PRIu64 "}\n",
+        limits->presence_interval / ATL_MS, limits->handshake_timeout / ATL_MS,
+        limits->max_clock_drift);
     return finish(&out);
 }
 
@@ -54,7 +62,8 @@ static void gauge(text *out, const char *name, uint64_t value) {
 }
 
 static void counter(text *out, const char *name, uint64_t value) {
-    add(out, "# TYPE atlas_relay_%s_total counter\natlas_relay_%s_total %" PRIu64 "\n", name, name, value);
+    add(out, "# TYPE atlas_relay_%s_total counter\natlas_relay_%s_total %" PRIu64 "\n", name, name,
+        value);
 }
 
 /* One metric with a label; the first of them carries the type. */
@@ -100,7 +109,8 @@ size_t atl_relay_report_metrics(const atlas_relay_stats *stats, char *buf, size_
     return finish(&out);
 }
 
-void atl_relay_report_answer(const atl_relay_server *server, atl_h3_stream *stream, const atl_h3_request *request) {
+void atl_relay_report_answer(const atl_relay_server *server, atl_h3_stream *stream,
+                             const atl_h3_request *request) {
     const char *type = "application/json";
     const char *path = request->path;
     size_t base = strlen(ATL_RELAY_PATH);

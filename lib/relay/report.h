@@ -7,7 +7,8 @@
 #define ATL_RELAY_REPORT_MAX 8192
 
 /* Answers any request that is no CONNECT. */
-void atl_relay_report_answer(const atl_relay_server *server, atl_h3_stream *stream, const atl_h3_request *request);
+void atl_relay_report_answer(const atl_relay_server *server, atl_h3_stream *stream,
+                             const atl_h3_request *request);
 
 /* The bodies; each returns its length, without the NUL, or 0 when it does not fit. */
 size_t atl_relay_report_health(const atl_relay_server *server, char *buf, size_t cap);

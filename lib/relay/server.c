@@ -4,9 +4,10 @@
 
 #include <string.h>
 
-#define CONNECT_SLOTS 4096u            /* nodes whose request rate is remembered */
-#define DRAIN_GRACE (250 * ATL_MS)     /* for RelayDrain to arrive where nothing has to be waited for */
-#define CLOSE_GRACE ATL_SECOND         /* for connections to end after that */
+#define CONNECT_SLOTS 4096u        /* nodes whose request rate is remembered */
+#define DRAIN_GRACE (250 * ATL_MS) /* for RelayDrain to arrive where nothing has to be waited for \
+                                    */
+#define CLOSE_GRACE ATL_SECOND     /* for connections to end after that */
 
 /* ---- the way out of the forwarder ---- */
 
@@ -35,7 +36,8 @@ static void on_expiry(atl_timer *timer, uint64_t now) {
 
         server->stats.expired++;
         atl_relay_session_unregister(session, ATLAS_ERR_RELAY_EXPIRED);
-        atl_relay_session_send_error(session, NULL, ATLAS_ERR_RELAY_EXPIRED, "announcements were missed");
+        atl_relay_session_send_error(session, NULL, ATLAS_ERR_RELAY_EXPIRED,
+                                     "announcements were missed");
     }
     atl_timer_set(server->loop, timer, atl_registry_deadline(&server->registry));
 }
@@ -62,14 +64,16 @@ static void on_drain(atl_timer *timer, uint64_t now) {
     }
     server->closing = 1;
     for (atl_list *node = server->sessions.next; node != &server->sessions; node = node->next) {
-        atl_relay_session_close(ATL_CONTAINER(node, atl_relay_session, node), "the relay is going away");
+        atl_relay_session_close(ATL_CONTAINER(node, atl_relay_session, node),
+                                "the relay is going away");
     }
     atl_timer_set(server->loop, timer, server->n_sessions == 0 ? now : now + CLOSE_GRACE);
 }
 
 /* ---- the server ---- */
 
-int32_t atl_relay_server_new(atl_endpoint *ep, const atl_relay_limits *limits, atl_relay_server **out) {
+int32_t atl_relay_server_new(atl_endpoint *ep, const atl_relay_limits *limits,
+                             atl_relay_server **out) {
     atl_loop *loop = atl_endpoint_loop(ep);
     atl_relay_server *server = atl_calloc(loop->env, 1, sizeof(*server));
     atl_forwarder_config config;
@@ -97,7 +101,8 @@ int32_t atl_relay_server_new(atl_endpoint *ep, const atl_relay_limits *limits, a
         rc = atl_access_init(&server->access, server->env);
     }
     if (rc == ATLAS_OK) {
-        rc = atl_source_limit_new(server->env, CONNECT_SLOTS, limits->handshakes, limits->handshakes, &server->connects);
+        rc = atl_source_limit_new(server->env, CONNECT_SLOTS, limits->handshakes,
+                                  limits->handshakes, &server->connects);
     }
     if (rc == ATLAS_OK) {
         config.loop = loop;
@@ -151,15 +156,16 @@ int32_t atl_relay_server_deny(atl_relay_server *server, const atl_peer_id *id) {
     int32_t rc = atl_access_deny(&server->access, id);
 
     if (rc == ATLAS_OK && reg != NULL) {
-        atl_relay_session_end(ATL_CONTAINER(reg, atl_relay_session, registration), ATLAS_ERR_RELAY_NOT_AUTHORISED,
-                              "denied by the relay's operator");
+        atl_relay_session_end(ATL_CONTAINER(reg, atl_relay_session, registration),
+                              ATLAS_ERR_RELAY_NOT_AUTHORISED, "denied by the relay's operator");
     }
     return rc;
 }
 
 int32_t atl_relay_server_accept(atl_relay_server *server, atl_qconn *conn) {
     /* those that are not announced cannot crowd out those that are */
-    if (server->n_sessions - atl_registry_count(&server->registry) >= 2 * server->limits.max_nodes) {
+    if (server->n_sessions - atl_registry_count(&server->registry) >=
+        2 * server->limits.max_nodes) {
         server->stats.refused_nodes++;
         return ATLAS_ERR_RELAY_CAPACITY;
     }
@@ -177,7 +183,8 @@ void atl_relay_server_on_batch_end(atl_relay_server *server) {
     atl_forwarder_flush(server->forwarder);
 }
 
-void atl_relay_server_drain(atl_relay_server *server, uint64_t timeout, void (*done)(void *user), void *user) {
+void atl_relay_server_drain(atl_relay_server *server, uint64_t timeout, void (*done)(void *user),
+                            void *user) {
     uint64_t now = server->loop->now;
     uint64_t until = timeout > ATLAS_NO_DEADLINE - 1 - now ? ATLAS_NO_DEADLINE - 1 : now + timeout;
 

@@ -5,16 +5,17 @@
 
 #include <string.h>
 
-#define IDLE_LIMIT (60 * ATL_SECOND)  /* without registration and circuit */
-#define END_LINGER ATL_SECOND         /* for the last words of a connection to arrive */
-#define ANNOUNCE_RATE 16u             /* announcements per second, however short the interval */
+#define IDLE_LIMIT (60 * ATL_SECOND) /* without registration and circuit */
+#define END_LINGER ATL_SECOND        /* for the last words of a connection to arrive */
+#define ANNOUNCE_RATE 16u            /* announcements per second, however short the interval */
 #define ANNOUNCE_BURST 32u
 #define H3_NO_ERROR 0x100u
 #define H3_EXCESSIVE_LOAD 0x107u
 #define H3_REQUEST_CANCELLED 0x10cu
 
 /* What an encoder wrote; `len` is looked at when that is done. */
-static void send_message(atl_relay_session *session, int32_t rc, const uint8_t *buf, const size_t *len) {
+static void send_message(atl_relay_session *session, int32_t rc, const uint8_t *buf,
+                         const size_t *len) {
     if (rc == ATLAS_OK) {
         atl_relay_session_send(session, buf, *len);
     }
@@ -31,7 +32,8 @@ void atl_relay_session_send(atl_relay_session *session, const uint8_t *capsule, 
     }
 }
 
-void atl_relay_session_send_error(atl_relay_session *session, const uint64_t *request, int32_t code, const char *reason) {
+void atl_relay_session_send_error(atl_relay_session *session, const uint64_t *request, int32_t code,
+                                  const char *reason) {
     atl_relay_error msg;
     uint8_t buf[ATL_RELAY_MESSAGE_MAX];
     size_t len = 0;
@@ -112,7 +114,8 @@ void atl_relay_session_free(atl_relay_session *session) {
 
 static void on_timer(atl_timer *timer, uint64_t now) {
     atl_relay_session *session = timer->user;
-    int busy = atl_registration_active(&session->registration) || !atl_list_empty(&session->circuits);
+    int busy =
+        atl_registration_active(&session->registration) || !atl_list_empty(&session->circuits);
 
     if (session->ending) {
         atl_h3_close(session->h3, H3_NO_ERROR, "");
@@ -151,7 +154,8 @@ static int drifts(const atl_relay_server *server, uint64_t timestamp) {
 }
 
 /* Identity and time, which announcements and requests have in common. */
-static int32_t check_claim(atl_relay_session *session, const atl_peer_id *claimed, uint64_t timestamp) {
+static int32_t check_claim(atl_relay_session *session, const atl_peer_id *claimed,
+                           uint64_t timestamp) {
     atlas_relay_stats *stats = &session->server->stats;
 
     if (!atl_peer_id_equal(claimed, &session->peer)) {
@@ -176,30 +180,31 @@ static int32_t take_over(atl_relay_session *session, int yield) {
         return ATLAS_ERR_RELAY_REPLACED;
     }
     session->server->stats.replaced++;
-    atl_relay_session_end(ATL_CONTAINER(old, atl_relay_session, registration), ATLAS_ERR_RELAY_REPLACED,
-                          "a newer connection of this node took over");
+    atl_relay_session_end(ATL_CONTAINER(old, atl_relay_session, registration),
+                          ATLAS_ERR_RELAY_REPLACED, "a newer connection of this node took over");
     return ATLAS_OK;
 }
 
 static int32_t count_refusal(atlas_relay_stats *stats, int32_t why) {
     switch (why) {
-        case ATL_REGISTRY_FULL:
-            stats->refused_nodes++;
-            return ATLAS_ERR_RELAY_CAPACITY;
-        case ATL_REGISTRY_FULL_IPV4:
-            stats->refused_ipv4++;
-            return ATLAS_ERR_RELAY_CAPACITY;
-        case ATL_REGISTRY_FULL_IPV6:
-            stats->refused_ipv6++;
-            return ATLAS_ERR_RELAY_CAPACITY;
-        default:
-            return why;
+    case ATL_REGISTRY_FULL:
+        stats->refused_nodes++;
+        return ATLAS_ERR_RELAY_CAPACITY;
+    case ATL_REGISTRY_FULL_IPV4:
+        stats->refused_ipv4++;
+        return ATLAS_ERR_RELAY_CAPACITY;
+    case ATL_REGISTRY_FULL_IPV6:
+        stats->refused_ipv6++;
+        return ATLAS_ERR_RELAY_CAPACITY;
+    default:
+        return why;
     }
 }
 
 static int32_t register_node(atl_relay_session *session, const atl_relay_announce *msg) {
     atl_relay_server *server = session->server;
-    int32_t rc = atl_access_check(&server->access, ATLAS_RELAY_ASK_ANNOUNCE, &session->peer, NULL, &session->port.remote);
+    int32_t rc = atl_access_check(&server->access, ATLAS_RELAY_ASK_ANNOUNCE, &session->peer, NULL,
+                                  &session->port.remote);
 
     if (rc != ATLAS_OK) {
         server->stats.refused_policy++;
@@ -209,7 +214,8 @@ static int32_t register_node(atl_relay_session *session, const atl_relay_announc
     if (rc != ATLAS_OK) {
         return rc;
     }
-    rc = atl_registry_add(&server->registry, &session->registration, &session->peer, &session->port.remote, server->loop->now);
+    rc = atl_registry_add(&server->registry, &session->registration, &session->peer,
+                          &session->port.remote, server->loop->now);
     server->stats.nodes = atl_registry_count(&server->registry);
     return count_refusal(&server->stats, rc);
 }
@@ -255,7 +261,8 @@ static int32_t on_announce(atl_relay_session *session, const uint8_t *value, siz
 
 /* ---- circuit requests ---- */
 
-static int32_t check_circuits(atl_relay_server *server, const atl_relay_session *source, const atl_relay_session *target) {
+static int32_t check_circuits(atl_relay_server *server, const atl_relay_session *source,
+                              const atl_relay_session *target) {
     if (server->stats.circuits >= server->limits.max_circuits) {
         server->stats.refused_circuits++;
         return ATLAS_ERR_RELAY_CAPACITY;
@@ -293,7 +300,8 @@ static int32_t connect_nodes(atl_relay_session *session, const atl_relay_connect
     if (rc != ATLAS_OK) {
         return rc;
     }
-    rc = atl_access_check(&server->access, ATLAS_RELAY_ASK_CONNECT, &session->peer, &msg->target, &session->port.remote);
+    rc = atl_access_check(&server->access, ATLAS_RELAY_ASK_CONNECT, &session->peer, &msg->target,
+                          &session->port.remote);
     if (rc != ATLAS_OK) {
         server->stats.refused_policy++;
         return rc;
@@ -303,7 +311,10 @@ static int32_t connect_nodes(atl_relay_session *session, const atl_relay_connect
         return ATLAS_ERR_RELAY_NOT_REGISTERED;
     }
     rc = check_circuits(server, session, ATL_CONTAINER(target, atl_relay_session, registration));
-    return rc != ATLAS_OK ? rc : atl_pairing_start(server, session, ATL_CONTAINER(target, atl_relay_session, registration), msg);
+    return rc != ATLAS_OK
+               ? rc
+               : atl_pairing_start(server, session,
+                                   ATL_CONTAINER(target, atl_relay_session, registration), msg);
 }
 
 static int32_t on_connect(atl_relay_session *session, const uint8_t *value, size_t len) {
@@ -350,16 +361,16 @@ static int32_t on_capsule(void *user, uint64_t type, const uint8_t *value, size_
         return ATLAS_OK;
     }
     switch (type) {
-        case ATL_RELAY_ANNOUNCE:
-            return on_announce(session, value, len);
-        case ATL_RELAY_CONNECT:
-            return on_connect(session, value, len);
-        case ATL_RELAY_ACCEPT:
-            return on_accept(session, value, len);
-        case ATL_RELAY_CLOSE:
-            return on_close(session, value, len);
-        default:
-            return ATLAS_ERR_MALFORMED; /* what only a relay may say */
+    case ATL_RELAY_ANNOUNCE:
+        return on_announce(session, value, len);
+    case ATL_RELAY_CONNECT:
+        return on_connect(session, value, len);
+    case ATL_RELAY_ACCEPT:
+        return on_accept(session, value, len);
+    case ATL_RELAY_CLOSE:
+        return on_close(session, value, len);
+    default:
+        return ATLAS_ERR_MALFORMED; /* what only a relay may say */
     }
 }
 
@@ -419,7 +430,8 @@ static int32_t control_status(const atl_relay_session *session, const atl_h3_req
     return session->opened ? 409 : 0;
 }
 
-static void open_control(atl_relay_session *session, atl_h3_stream *stream, const atl_h3_request *request) {
+static void open_control(atl_relay_session *session, atl_h3_stream *stream,
+                         const atl_h3_request *request) {
     int32_t status = control_status(session, request);
 
     if (status == 403) {
@@ -429,13 +441,16 @@ static void open_control(atl_relay_session *session, atl_h3_stream *stream, cons
         session->control = stream;
         session->opened = 1;
         atl_relay_session_touch(session);
-        atl_timer_set(session->server->loop, &session->timer, session->server->loop->now + IDLE_LIMIT);
-    } else if (atl_h3_respond(stream, status == 0 ? 500 : status, "text/plain", "", 0) != ATLAS_OK) {
+        atl_timer_set(session->server->loop, &session->timer,
+                      session->server->loop->now + IDLE_LIMIT);
+    } else if (atl_h3_respond(stream, status == 0 ? 500 : status, "text/plain", "", 0) !=
+               ATLAS_OK) {
         atl_h3_reset(stream, H3_REQUEST_CANCELLED);
     }
 }
 
-static void on_request(void *user, atl_h3 *h3, atl_h3_stream *stream, const atl_h3_request *request) {
+static void on_request(void *user, atl_h3 *h3, atl_h3_stream *stream,
+                       const atl_h3_request *request) {
     atl_relay_session *session = user;
 
     (void)h3;
@@ -495,7 +510,8 @@ int32_t atl_relay_session_new(atl_relay_server *server, atl_qconn *conn) {
     atl_capsule_parser_init(&session->parser, server->env, atl_relay_known, on_capsule, session);
     atl_bucket_init(&session->announces, ANNOUNCE_RATE, ANNOUNCE_BURST, server->loop->now);
     atl_timer_init(&session->timer, on_timer, session);
-    atl_timer_set(server->loop, &session->timer, server->loop->now + server->limits.handshake_timeout);
+    atl_timer_set(server->loop, &session->timer,
+                  server->loop->now + server->limits.handshake_timeout);
     atl_list_append(&server->sessions, &session->node);
     server->n_sessions++;
     server->stats.sessions = server->n_sessions;

@@ -1,4 +1,5 @@
-/* A relay on the simulated network and nodes that speak its protocol by hand, for the tests of relay/. */
+/* A relay on the simulated network and nodes that speak its protocol by hand, for the tests of
+ * relay/. */
 #ifndef ATL_TESTS_UNIT_RELAY_WORLD_H
 #define ATL_TESTS_UNIT_RELAY_WORLD_H
 
@@ -114,7 +115,8 @@ PAIR_UNUSED static void world_run(relay_world *w, uint64_t ns) {
 }
 
 /* Runs until `done`, for at most `ns`. */
-PAIR_UNUSED static void world_until(relay_world *w, int (*done)(void *user), void *user, uint64_t ns) {
+PAIR_UNUSED static void world_until(relay_world *w, int (*done)(void *user), void *user,
+                                    uint64_t ns) {
     assert_int_equal(sim_run(w->net, sim_now(w->net) + ns, done, user), 1);
 }
 
@@ -124,7 +126,8 @@ PAIR_UNUSED static uint64_t raw_known(void *user, uint64_t type) {
     return atl_relay_known(user, type);
 }
 
-PAIR_UNUSED static int32_t raw_capsule_in(void *user, uint64_t type, const uint8_t *value, size_t len) {
+PAIR_UNUSED static int32_t raw_capsule_in(void *user, uint64_t type, const uint8_t *value,
+                                          size_t len) {
     raw_node *raw = user;
     raw_capsule *out = &raw->got[raw->n++ % RAW_MAX];
 
@@ -147,7 +150,8 @@ PAIR_UNUSED static void raw_response(void *user, atl_h3_stream *stream, int32_t 
     }
 }
 
-PAIR_UNUSED static void raw_data(void *user, atl_h3_stream *stream, const uint8_t *data, size_t len) {
+PAIR_UNUSED static void raw_data(void *user, atl_h3_stream *stream, const uint8_t *data,
+                                 size_t len) {
     raw_node *raw = user;
 
     if (atl_h3_stream_user(stream) != NULL) {
@@ -224,7 +228,9 @@ PAIR_UNUSED static void raw_dial(relay_world *w, raw_node *raw) {
     raw->closed = raw->ready = raw->ended = 0;
     raw->n = 0;
     raw->status = 0;
-    assert_int_equal(atl_qconn_connect(raw->node.ep, &path, ATL_PROTO_H3, &w->relay.id, 0, &none, NULL, &conn), ATLAS_OK);
+    assert_int_equal(
+        atl_qconn_connect(raw->node.ep, &path, ATL_PROTO_H3, &w->relay.id, 0, &none, NULL, &conn),
+        ATLAS_OK);
     assert_int_equal(atl_h3_new(conn, &raw_ops, raw, &raw->h3), ATLAS_OK);
     world_until(w, raw_is_ready, raw, 5 * ATL_SECOND);
 }
@@ -242,13 +248,14 @@ PAIR_UNUSED static raw_node *raw_new_as(relay_world *w, uint8_t seed) {
     return raw;
 }
 
-PAIR_UNUSED static void raw_request(relay_world *w, raw_node *raw, const char *method, const char *path, const char *protocol,
-                                    int capsules) {
+PAIR_UNUSED static void raw_request(relay_world *w, raw_node *raw, const char *method,
+                                    const char *path, const char *protocol, int capsules) {
     atl_h3_request request = {method, "https", "10.0.0.1:4433", path, protocol, capsules};
 
     raw->status = 0;
     raw->body_len = 0;
-    assert_int_equal(atl_h3_open(raw->h3, &request, protocol[0] != '\0' ? raw : NULL, &raw->stream), ATLAS_OK);
+    assert_int_equal(atl_h3_open(raw->h3, &request, protocol[0] != '\0' ? raw : NULL, &raw->stream),
+                     ATLAS_OK);
     world_until(w, raw_has_status, raw, 5 * ATL_SECOND);
 }
 
@@ -267,8 +274,10 @@ PAIR_UNUSED static void raw_send(raw_node *raw, const uint8_t *data, size_t len)
     }
 }
 
-PAIR_UNUSED static void raw_announce_as(raw_node *raw, const atl_peer_id *id, int64_t shift_ms, int yield) {
-    atl_relay_announce msg = {*id, (uint64_t)(atl_env_wall_ms(&raw->node.env) + shift_ms), (uint8_t)yield};
+PAIR_UNUSED static void raw_announce_as(raw_node *raw, const atl_peer_id *id, int64_t shift_ms,
+                                        int yield) {
+    atl_relay_announce msg = {*id, (uint64_t)(atl_env_wall_ms(&raw->node.env) + shift_ms),
+                              (uint8_t)yield};
     uint8_t buf[ATL_RELAY_MESSAGE_MAX];
     size_t len;
 
@@ -276,7 +285,8 @@ PAIR_UNUSED static void raw_announce_as(raw_node *raw, const atl_peer_id *id, in
     raw_send(raw, buf, len);
 }
 
-PAIR_UNUSED static void raw_connect_as(raw_node *raw, uint64_t request, const atl_peer_id *source, const atl_peer_id *target) {
+PAIR_UNUSED static void raw_connect_as(raw_node *raw, uint64_t request, const atl_peer_id *source,
+                                       const atl_peer_id *target) {
     atl_relay_connect msg;
     uint8_t buf[ATL_RELAY_MESSAGE_MAX];
     size_t len;
@@ -374,7 +384,8 @@ typedef struct raw_circuit {
     uint8_t target_sends[ATL_CID_LEN];
 } raw_circuit;
 
-PAIR_UNUSED static raw_circuit raw_pair(relay_world *w, raw_node *source, raw_node *target, uint64_t request) {
+PAIR_UNUSED static raw_circuit raw_pair(relay_world *w, raw_node *source, raw_node *target,
+                                        uint64_t request) {
     raw_circuit out;
     atl_relay_incoming incoming;
     atl_relay_ready ready;

@@ -333,7 +333,8 @@ static void a_full_socket_is_a_counted_drop(void **state) {
     stop(&f);
 }
 
-/* 1 MB/s: 20,000 bytes at once, then 100,000 wait, the rest is dropped; what waits leaves at the rate and in order. */
+/* 1 MB/s: 20,000 bytes at once, then 100,000 wait, the rest is dropped; what waits leaves at the
+ * rate and in order. */
 static void excess_waits_then_is_dropped(void **state) {
     static uint8_t buf[50 * 1000];
     fixture f;
@@ -380,7 +381,8 @@ static void excess_waits_then_is_dropped(void **state) {
     stop(&f);
 }
 
-/* Saturated for three seconds in small steps: the ring wraps many times, the rate holds, nothing is reordered. */
+/* Saturated for three seconds in small steps: the ring wraps many times, the rate holds, nothing is
+ * reordered. */
 static void a_saturated_circuit_keeps_its_rate(void **state) {
     static uint8_t buf[1500];
     fixture f;

@@ -64,7 +64,8 @@ static void expires_in_the_order_of_announcements(void **state) {
         atl_addr from = addr4((uint8_t)i);
 
         assert_false(atl_registration_active(&regs[i]));
-        assert_int_equal(atl_registry_add(&registry, &regs[i], &id, &from, i * ATL_SECOND), ATLAS_OK);
+        assert_int_equal(atl_registry_add(&registry, &regs[i], &id, &from, i * ATL_SECOND),
+                         ATLAS_OK);
         assert_true(atl_registration_active(&regs[i]));
         assert_ptr_equal(atl_registry_find(&registry, &id), &regs[i]);
     }
@@ -90,8 +91,10 @@ static void counts_addresses(void **state) {
         uint8_t v6, net, last;
         int32_t expect;
     } steps[] = {
-        {0, 0, 1, ATLAS_OK}, {0, 0, 1, ATLAS_OK}, {0, 0, 1, ATLAS_OK}, {0, 0, 1, ATL_REGISTRY_FULL_IPV4},
-        {0, 0, 2, ATLAS_OK}, {1, 1, 1, ATLAS_OK}, {1, 1, 2, ATLAS_OK}, {1, 1, 3, ATL_REGISTRY_FULL_IPV6},
+        {0, 0, 1, ATLAS_OK}, {0, 0, 1, ATLAS_OK},
+        {0, 0, 1, ATLAS_OK}, {0, 0, 1, ATL_REGISTRY_FULL_IPV4},
+        {0, 0, 2, ATLAS_OK}, {1, 1, 1, ATLAS_OK},
+        {1, 1, 2, ATLAS_OK}, {1, 1, 3, ATL_REGISTRY_FULL_IPV6},
         {1, 2, 1, ATLAS_OK},
     };
     testenv t;
@@ -223,7 +226,8 @@ static void ten_thousand(void **state) {
     testenv_done(&t);
 }
 
-static int32_t deny_announces(void *user, uint32_t what, const char *peer, const char *target, const char *addr) {
+static int32_t deny_announces(void *user, uint32_t what, const char *peer, const char *target,
+                              const char *addr) {
     assert_string_equal(addr, "192.0.2.1:4000");
     assert_int_equal(strncmp(peer, "12D3KooW", 8), 0);
     assert_true((target != NULL) == (what == ATLAS_RELAY_ASK_CONNECT));
@@ -242,11 +246,14 @@ static void lists_come_before_the_policy(void **state) {
     (void)state;
     testenv_init(&t);
     assert_int_equal(atl_access_init(&access, &t.env), ATLAS_OK);
-    assert_int_equal(atl_access_check(&access, ATLAS_RELAY_ASK_ANNOUNCE, &a, NULL, &from), ATLAS_OK);
+    assert_int_equal(atl_access_check(&access, ATLAS_RELAY_ASK_ANNOUNCE, &a, NULL, &from),
+                     ATLAS_OK);
     assert_int_equal(atl_access_deny(&access, &a), ATLAS_OK);
     assert_int_equal(atl_access_deny(&access, &a), ATLAS_OK);
-    assert_int_equal(atl_access_check(&access, ATLAS_RELAY_ASK_ANNOUNCE, &a, NULL, &from), ATLAS_ERR_RELAY_NOT_AUTHORISED);
-    assert_int_equal(atl_access_check(&access, ATLAS_RELAY_ASK_CONNECT, &b, &a, &from), ATLAS_ERR_RELAY_NOT_AUTHORISED);
+    assert_int_equal(atl_access_check(&access, ATLAS_RELAY_ASK_ANNOUNCE, &a, NULL, &from),
+                     ATLAS_ERR_RELAY_NOT_AUTHORISED);
+    assert_int_equal(atl_access_check(&access, ATLAS_RELAY_ASK_CONNECT, &b, &a, &from),
+                     ATLAS_ERR_RELAY_NOT_AUTHORISED);
     assert_int_equal(atl_access_allow(&access, &a), ATLAS_OK); /* denied all the same */
     assert_false(atl_access_listed(&access, &a));
     assert_false(atl_access_listed(&access, &b));
@@ -254,9 +261,11 @@ static void lists_come_before_the_policy(void **state) {
     assert_true(atl_access_listed(&access, &b));
     access.policy = deny_announces;
     access.policy_user = &asked;
-    assert_int_equal(atl_access_check(&access, ATLAS_RELAY_ASK_ANNOUNCE, &b, NULL, &from), ATLAS_ERR_LIMIT);
+    assert_int_equal(atl_access_check(&access, ATLAS_RELAY_ASK_ANNOUNCE, &b, NULL, &from),
+                     ATLAS_ERR_LIMIT);
     assert_int_equal(atl_access_check(&access, ATLAS_RELAY_ASK_CONNECT, &b, &b, &from), ATLAS_OK);
-    assert_int_equal(atl_access_check(&access, ATLAS_RELAY_ASK_ANNOUNCE, &a, NULL, &from), ATLAS_ERR_RELAY_NOT_AUTHORISED);
+    assert_int_equal(atl_access_check(&access, ATLAS_RELAY_ASK_ANNOUNCE, &a, NULL, &from),
+                     ATLAS_ERR_RELAY_NOT_AUTHORISED);
     assert_int_equal(asked, 2);
     atl_access_free(&access);
     testenv_done(&t);

@@ -1,4 +1,5 @@
-/* The relay server on the simulated network, against nodes that speak its protocol by hand, well and badly. */
+/* The relay server on the simulated network, against nodes that speak its protocol by hand:
+ * announcements, limits, reports, draining. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -196,7 +197,8 @@ static void requests_are_limited(void **state) {
         assert_int_equal(atl_relay_error_decode(a->got[i].value, a->got[i].len, &msg), ATLAS_OK);
         assert_int_equal(msg.request, i);
         limited += msg.code == ATLAS_ERR_RELAY_RATE_LIMITED;
-        assert_true(msg.code == ATLAS_ERR_RELAY_RATE_LIMITED || msg.code == ATLAS_ERR_RELAY_NOT_REGISTERED);
+        assert_true(msg.code == ATLAS_ERR_RELAY_RATE_LIMITED ||
+                    msg.code == ATLAS_ERR_RELAY_NOT_REGISTERED);
     }
     assert_int_equal(limited, 8);
     assert_int_equal(world_stats(&w)->refused_rate, 8);
@@ -204,12 +206,14 @@ static void requests_are_limited(void **state) {
     world_done(&w);
 }
 
-static int32_t refuse_all(void *user, uint32_t what, const char *peer, const char *target, const char *addr) {
+static int32_t refuse_all(void *user, uint32_t what, const char *peer, const char *target,
+                          const char *addr) {
     (void)user;
     (void)peer;
     (void)target;
     assert_int_equal(strncmp(addr, "10.0.1.", 7), 0);
-    return what == ATLAS_RELAY_ASK_CONNECT ? ATLAS_ERR_RELAY_REFUSED : ATLAS_ERR_RELAY_NOT_AUTHORISED;
+    return what == ATLAS_RELAY_ASK_CONNECT ? ATLAS_ERR_RELAY_REFUSED
+                                           : ATLAS_ERR_RELAY_NOT_AUTHORISED;
 }
 
 static void lists_and_policy_decide(void **state) {
@@ -238,364 +242,6 @@ static void lists_and_policy_decide(void **state) {
     world_done(&w);
 }
 
-/* ---- circuits ---- */
-
-static void pairing_has_its_errors(void **state) {
-    relay_world w;
-    raw_node *a;
-    raw_node *b;
-    atl_relay_incoming incoming;
-    atl_relay_error error;
-
-    (void)state;
-    world_start(&w);
-    a = raw_new(&w);
-    b = raw_new(&w);
-    raw_connect_as(a, 1, &a->node.id, &b->node.id);
-    (void)raw_expect_error(&w, a, ATLAS_ERR_RELAY_NOT_REGISTERED);
-    raw_connect_as(a, 1, &a->node.id, &a->node.id);
-    (void)raw_expect_error(&w, a, ATLAS_ERR_RELAY_NOT_REGISTERED);
-    raw_announce(&w, b);
-    raw_connect_as(a, 2, &a->node.id, &b->node.id);
-    incoming = raw_expect_incoming(&w, b);
-    raw_accept(a, incoming.circuit, ATLAS_OK); /* the source does not accept for the target */
-    world_run(&w, 100 * ATL_MS);
-    assert_int_equal(world_stats(&w)->pairs, 0);
-    raw_accept(b, incoming.circuit + 1000, ATLAS_OK); /* a circuit that is not */
-    raw_accept(b, incoming.circuit, ATLAS_ERR_RELAY_REFUSED);
-    error = raw_expect_error(&w, a, ATLAS_ERR_RELAY_REFUSED);
-    assert_int_equal(error.request, 2);
-    assert_int_equal(world_stats(&w)->circuits, 0);
-    world_done(&w);
-}
-
-static void a_target_that_never_accepts(void **state) {
-    relay_world w;
-    raw_node *a;
-    raw_node *b;
-    atl_relay_incoming incoming;
-    atl_relay_close closed;
-
-    (void)state;
-    world_start(&w);
-    a = raw_new(&w);
-    b = raw_new(&w);
-    raw_announce(&w, b);
-    raw_connect_as(a, 5, &a->node.id, &b->node.id);
-    incoming = raw_expect_incoming(&w, b);
-    for (int i = 0; i < 4; i++) {
-        world_run(&w, 2400 * ATL_MS);
-        raw_announce(&w, b);
-    }
-    assert_int_equal(a->n, 0);
-    (void)raw_expect_error(&w, a, ATLAS_ERR_RELAY_HANDSHAKE_TIMEOUT);
-    closed = raw_expect_close(&w, b);
-    assert_int_equal(closed.circuit, incoming.circuit);
-    assert_int_equal(closed.code, ATLAS_ERR_RELAY_HANDSHAKE_TIMEOUT);
-    assert_int_equal(world_stats(&w)->handshake_timeouts, 1);
-    assert_int_equal(world_stats(&w)->circuits, 0);
-    world_done(&w);
-}
-
-static void ends_of_circuits_are_told(void **state) {
-    relay_world w;
-    raw_node *a;
-    raw_node *b;
-    raw_circuit one;
-    raw_circuit two;
-
-    (void)state;
-    world_start(&w);
-    a = raw_new(&w);
-    b = raw_new(&w);
-    raw_announce(&w, b);
-    one = raw_pair(&w, a, b, 1);
-    two = raw_pair(&w, a, b, 2);
-    assert_int_not_equal(one.number, two.number);
-    assert_int_equal(world_stats(&w)->circuits, 2);
-    raw_close_circuit(a, one.number);
-    assert_int_equal(raw_expect_close(&w, b).circuit, one.number);
-    raw_close_circuit(b, one.number); /* again, from the other side: nothing happens */
-    world_run(&w, 100 * ATL_MS);
-    assert_int_equal(a->n, 0);
-    atl_h3_close(b->h3, 0x100, "");
-    assert_int_equal(raw_expect_close(&w, a).circuit, two.number);
-    assert_int_equal(world_stats(&w)->circuits, 0);
-    world_done(&w);
-}
-
-/* ---- the data plane ---- */
-
-typedef struct watch {
-    atl_addr relay;
-    size_t n;
-    atl_addr to;
-    uint8_t data[1500];
-    size_t len;
-} watch;
-
-/* Circuit packets that the relay sends; ours carry a marker no QUIC packet of the test has. */
-static int watch_tap(void *user, const atl_addr *from, const atl_addr *to, const uint8_t *data, size_t len) {
-    watch *seen = user;
-
-    if (atl_addr_equal(from, &seen->relay) && len > 20 && memcmp(data + len - 6, "marker", 6) == 0) {
-        seen->n++;
-        seen->to = *to;
-        seen->len = len;
-        memcpy(seen->data, data, len);
-    }
-    return 0;
-}
-
-static void make_packet(uint8_t *out, const uint8_t id[ATL_CID_LEN], size_t len) {
-    memset(out, 0x33, len);
-    out[0] = 0x47;
-    memcpy(out + 1, id, ATL_CID_LEN);
-    memcpy(out + len - 6, "marker", 6);
-}
-
-static void forwards_between_the_two_and_nobody_else(void **state) {
-    uint8_t packet[1200];
-    uint8_t expect[ATL_CID_LEN];
-    relay_world w;
-    watch seen;
-    raw_node *a;
-    raw_node *b;
-    raw_circuit circuit;
-    atl_addr addr_a;
-    atl_addr addr_b;
-    atl_addr stranger;
-
-    (void)state;
-    world_start(&w);
-    a = raw_new(&w);
-    b = raw_new(&w);
-    raw_announce(&w, b);
-    circuit = raw_pair(&w, a, b, 1);
-    memset(&seen, 0, sizeof(seen));
-    seen.relay = pair_path(&w.relay).remote;
-    sim_set_tap(w.net, watch_tap, &seen);
-    addr_a = raw_addr(a);
-    addr_b = raw_addr(b);
-    stranger = addr_a;
-    stranger.port++;
-
-    make_packet(packet, circuit.source_sends, sizeof(packet));
-    assert_int_equal(atl_endpoint_send_raw(a->node.ep, NULL, &seen.relay, packet, sizeof(packet)), ATLAS_OK);
-    world_run(&w, 50 * ATL_MS);
-    assert_int_equal(seen.n, 1);
-    assert_true(atl_addr_equal(&seen.to, &addr_b));
-    assert_int_equal(seen.len, sizeof(packet)); /* never more than received */
-    memset(expect, 0x52, sizeof(expect));
-    assert_memory_equal(seen.data + 1, expect, ATL_CID_LEN);
-    assert_memory_equal(seen.data + 9, packet + 9, sizeof(packet) - 9);
-
-    make_packet(packet, circuit.target_sends, 100);
-    assert_int_equal(atl_endpoint_send_raw(b->node.ep, NULL, &seen.relay, packet, 100), ATLAS_OK);
-    world_run(&w, 50 * ATL_MS);
-    assert_int_equal(seen.n, 2);
-    assert_true(atl_addr_equal(&seen.to, &addr_a));
-    assert_int_equal(world_stats(&w)->forwarded_packets, 2);
-    assert_int_equal(world_stats(&w)->forwarded_bytes, 1300);
-
-    /* a valid id from a wrong source: the other side's, a stranger's */
-    assert_int_equal(atl_endpoint_send_raw(a->node.ep, NULL, &seen.relay, packet, 100), ATLAS_OK);
-    sim_inject(w.net, &stranger, &seen.relay, packet, 100);
-    world_run(&w, 50 * ATL_MS);
-    assert_int_equal(seen.n, 2);
-    assert_int_equal(world_stats(&w)->dropped_source, 2);
-
-    /* nothing passes any more once it is closed */
-    raw_close_circuit(b, circuit.number);
-    (void)raw_expect_close(&w, a);
-    assert_int_equal(atl_endpoint_send_raw(b->node.ep, NULL, &seen.relay, packet, 100), ATLAS_OK);
-    world_run(&w, 50 * ATL_MS);
-    assert_int_equal(seen.n, 2);
-    world_done(&w);
-}
-
-static void idle_circuits_end(void **state) {
-    uint8_t packet[100];
-    relay_world w;
-    raw_node *a;
-    raw_node *b;
-    raw_circuit circuit;
-    atl_addr relay;
-
-    (void)state;
-    world_start(&w);
-    a = raw_new(&w);
-    b = raw_new(&w);
-    raw_announce(&w, b);
-    circuit = raw_pair(&w, a, b, 1);
-    relay = pair_path(&w.relay).remote;
-    make_packet(packet, circuit.source_sends, sizeof(packet));
-    atl_qconn_keepalive(atl_h3_conn(a->h3), 5 * ATL_SECOND);
-    for (int i = 0; i < 44; i++) {
-        world_run(&w, 4 * ATL_SECOND);
-        raw_announce(&w, b);
-        if (i == 14) {
-            assert_int_equal(atl_endpoint_send_raw(a->node.ep, NULL, &relay, packet, sizeof(packet)), ATLAS_OK);
-        }
-        assert_int_equal(world_stats(&w)->circuits, 1);
-    }
-    world_run(&w, 5 * ATL_SECOND);
-    assert_int_equal(world_stats(&w)->circuits, 0);
-    assert_int_equal(raw_expect_close(&w, b).code, ATLAS_ERR_RELAY_EXPIRED);
-    assert_int_equal(raw_expect_close(&w, a).code, ATLAS_ERR_RELAY_EXPIRED);
-    world_done(&w);
-}
-
-/* ---- bad input on the control stream ---- */
-
-static size_t put_capsule(uint8_t *out, uint64_t type, const void *value, size_t len) {
-    atl_writer writer;
-
-    atl_writer_init(&writer, out, 8192);
-    atl_write_varint(&writer, type);
-    atl_write_varint(&writer, len);
-    atl_write_bytes(&writer, value, len);
-    assert_int_equal(writer.error, ATLAS_OK);
-    return writer.len;
-}
-
-/* What the n-th bad node says; 0 when there is no n-th. */
-static size_t bad_words(size_t n, const raw_node *raw, uint8_t *out) {
-    static uint8_t zeros[4096];
-    atl_relay_announce msg = {raw->node.id, 1, 0};
-    uint8_t good[ATL_RELAY_MESSAGE_MAX];
-    uint8_t twice[2 * ATL_RELAY_MESSAGE_MAX];
-    atl_writer writer;
-    size_t len;
-
-    assert_int_equal(atl_relay_announce_encode(&msg, good, sizeof(good), &len), ATLAS_OK);
-    switch (n) {
-        case 0: /* nothing at all in it */
-            return put_capsule(out, ATL_RELAY_ANNOUNCE, "", 0);
-        case 1: /* every parameter twice: the value follows a type of 4 bytes and a length of 2 */
-            memcpy(twice, good + 6, len - 6);
-            memcpy(twice + len - 6, good + 6, len - 6);
-            return put_capsule(out, ATL_RELAY_ANNOUNCE, twice, 2 * (len - 6));
-        case 2: /* cut short */
-            return put_capsule(out, ATL_RELAY_ANNOUNCE, good + 6, len - 7);
-        case 3: /* longer than any message */
-            return put_capsule(out, ATL_RELAY_CONNECT, zeros, sizeof(zeros));
-        case 4: /* a never-ending one, announced as such */
-            atl_writer_init(&writer, out, 64);
-            atl_write_varint(&writer, ATL_RELAY_ANNOUNCE);
-            atl_write_varint(&writer, (UINT64_C(1) << 62) - 1);
-            return writer.len;
-        case 5: /* what only a relay says */
-            return put_capsule(out, ATL_RELAY_DRAIN, "", 0);
-        case 6: /* a parameter that claims more than there is */
-            return put_capsule(out, ATL_RELAY_CLOSE, "\x09\x40\xff\x01", 4);
-        case 7: /* 100 unknown parameters */
-            for (size_t i = 0; i < 100; i++) {
-                memcpy(twice + 3 * i, "\x40\x00\x00", 3);
-                twice[3 * i + 1] = (uint8_t)(0x40 + i);
-            }
-            return put_capsule(out, ATL_RELAY_ACCEPT, twice, 300);
-        default:
-            return 0;
-    }
-}
-
-static void malformed_messages_end_the_connection(void **state) {
-    static uint8_t words[8192];
-    relay_world w;
-    raw_node *good;
-    raw_node *bad;
-
-    (void)state;
-    world_start(&w);
-    good = raw_new(&w);
-    raw_announce(&w, good);
-    bad = raw_new(&w);
-    for (size_t n = 0;; n++) {
-        size_t len = bad_words(n, bad, words);
-
-        if (len == 0) {
-            assert_true(n > 6);
-            break;
-        }
-        if (n > 0) {
-            raw_dial(&w, bad);
-            raw_request(&w, bad, "CONNECT", RELAY_PATH, "atlas-relay", 1);
-            raw_announce(&w, good);
-        }
-        raw_announce(&w, bad);
-        raw_send(bad, words, len);
-        (void)raw_expect_error(&w, bad, ATLAS_ERR_RELAY_MALFORMED);
-        assert_int_equal(world_stats(&w)->malformed, n + 1);
-        assert_int_equal(world_stats(&w)->nodes, 1);
-        world_until(&w, raw_is_closed, bad, 5 * ATL_SECOND);
-        assert_int_equal(good->n, 0);
-    }
-    raw_announce(&w, good);
-    world_done(&w);
-}
-
-static void unknown_capsules_are_skipped(void **state) {
-    static uint8_t words[8192];
-    static uint8_t zeros[6000];
-    relay_world w;
-    raw_node *a;
-    size_t len;
-
-    (void)state;
-    world_start(&w);
-    a = raw_new(&w);
-    len = put_capsule(words, 0x1234567, zeros, sizeof(zeros));
-    raw_send(a, words, len);
-    raw_announce(&w, a);
-    assert_int_equal(world_stats(&w)->malformed, 0);
-    world_done(&w);
-}
-
-static void ten_thousand_requests_on_one_stream(void **state) {
-    relay_world w;
-    raw_node *a;
-    raw_node *b;
-
-    (void)state;
-    world_start(&w);
-    a = raw_new(&w);
-    b = raw_new(&w);
-    raw_announce(&w, b);
-    for (uint64_t i = 0; i < 10000 && !a->closed; i++) {
-        raw_connect_as(a, i, &a->node.id, &b->node.id);
-        if (i % 100 == 99) {
-            world_run(&w, 20 * ATL_MS);
-        }
-    }
-    world_run(&w, 500 * ATL_MS);
-    assert_false(a->closed);
-    assert_int_equal(world_stats(&w)->connects, 10000);
-    assert_in_range(world_stats(&w)->circuits, 1, 10); /* max_circuits_per_node */
-    assert_true(world_stats(&w)->refused_rate > 9000);
-    assert_false(b->closed);
-    b->n = 0;
-    raw_announce(&w, b);
-    world_done(&w);
-}
-
-static void too_many_announcements(void **state) {
-    relay_world w;
-    raw_node *a;
-
-    (void)state;
-    world_start(&w);
-    a = raw_new(&w);
-    for (int i = 0; i < 100; i++) {
-        raw_announce_as(a, &a->node.id, 0, 0);
-    }
-    world_run(&w, 200 * ATL_MS);
-    assert_int_equal(a->n, 100);
-    assert_in_range(world_stats(&w)->announces, 32, 36);
-    assert_int_equal(world_stats(&w)->announces + world_stats(&w)->refused_rate, 100);
-    world_done(&w);
-}
-
 /* ---- HTTP ---- */
 
 static void http_answers(void **state) {
@@ -605,10 +251,13 @@ static void http_answers(void **state) {
         int32_t status;
         const char *body;
     } table[] = {
-        {"GET", RELAY_PATH "health", "", 0, 200, "{\"status\":\"ok\",\"nodes\":0,\"circuits\":0}\n"},
+        {"GET", RELAY_PATH "health", "", 0, 200,
+         "{\"status\":\"ok\",\"nodes\":0,\"circuits\":0}\n"},
         {"GET", RELAY_PATH "limits", "", 0, 200, "\"max_per_ipv6_64\":10,"},
-        {"GET", RELAY_PATH "metrics", "", 0, 200, "atlas_relay_refused_total{reason=\"drift\"} 0\n"},
-        {"GET", RELAY_PATH "metrics", "", 0, 200, "# TYPE atlas_relay_sessions gauge\natlas_relay_sessions 1\n"},
+        {"GET", RELAY_PATH "metrics", "", 0, 200,
+         "atlas_relay_refused_total{reason=\"drift\"} 0\n"},
+        {"GET", RELAY_PATH "metrics", "", 0, 200,
+         "# TYPE atlas_relay_sessions gauge\natlas_relay_sessions 1\n"},
         {"GET", RELAY_PATH, "", 0, 405, ""},
         {"POST", RELAY_PATH "health", "", 0, 405, ""},
         {"GET", "/", "", 0, 404, ""},
@@ -735,15 +384,6 @@ int main(void) {
         cmocka_unit_test(circuits_are_limited),
         cmocka_unit_test(requests_are_limited),
         cmocka_unit_test(lists_and_policy_decide),
-        cmocka_unit_test(pairing_has_its_errors),
-        cmocka_unit_test(a_target_that_never_accepts),
-        cmocka_unit_test(ends_of_circuits_are_told),
-        cmocka_unit_test(forwards_between_the_two_and_nobody_else),
-        cmocka_unit_test(idle_circuits_end),
-        cmocka_unit_test(malformed_messages_end_the_connection),
-        cmocka_unit_test(unknown_capsules_are_skipped),
-        cmocka_unit_test(ten_thousand_requests_on_one_stream),
-        cmocka_unit_test(too_many_announcements),
         cmocka_unit_test(http_answers),
         cmocka_unit_test(idle_sessions_are_closed),
         cmocka_unit_test(drains),

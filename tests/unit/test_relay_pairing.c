@@ -1,0 +1,233 @@
+/* Circuits at the relay server: their setting up, their end, and the packets that pass. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "relay_world.h"
+
+/* ---- circuits ---- */
+
+static void pairing_has_its_errors(void **state) {
+    relay_world w;
+    raw_node *a;
+    raw_node *b;
+    atl_relay_incoming incoming;
+    atl_relay_error error;
+
+    (void)state;
+    world_start(&w);
+    a = raw_new(&w);
+    b = raw_new(&w);
+    raw_connect_as(a, 1, &a->node.id, &b->node.id);
+    (void)raw_expect_error(&w, a, ATLAS_ERR_RELAY_NOT_REGISTERED);
+    raw_connect_as(a, 1, &a->node.id, &a->node.id);
+    (void)raw_expect_error(&w, a, ATLAS_ERR_RELAY_NOT_REGISTERED);
+    raw_announce(&w, b);
+    raw_connect_as(a, 2, &a->node.id, &b->node.id);
+    incoming = raw_expect_incoming(&w, b);
+    raw_accept(a, incoming.circuit, ATLAS_OK); /* the source does not accept for the target */
+    world_run(&w, 100 * ATL_MS);
+    assert_int_equal(world_stats(&w)->pairs, 0);
+    raw_accept(b, incoming.circuit + 1000, ATLAS_OK); /* a circuit that is not */
+    raw_accept(b, incoming.circuit, ATLAS_ERR_RELAY_REFUSED);
+    error = raw_expect_error(&w, a, ATLAS_ERR_RELAY_REFUSED);
+    assert_int_equal(error.request, 2);
+    assert_int_equal(world_stats(&w)->circuits, 0);
+    world_done(&w);
+}
+
+static void a_target_that_never_accepts(void **state) {
+    relay_world w;
+    raw_node *a;
+    raw_node *b;
+    atl_relay_incoming incoming;
+    atl_relay_close closed;
+
+    (void)state;
+    world_start(&w);
+    a = raw_new(&w);
+    b = raw_new(&w);
+    raw_announce(&w, b);
+    raw_connect_as(a, 5, &a->node.id, &b->node.id);
+    incoming = raw_expect_incoming(&w, b);
+    for (int i = 0; i < 4; i++) {
+        world_run(&w, 2400 * ATL_MS);
+        raw_announce(&w, b);
+    }
+    assert_int_equal(a->n, 0);
+    (void)raw_expect_error(&w, a, ATLAS_ERR_RELAY_HANDSHAKE_TIMEOUT);
+    closed = raw_expect_close(&w, b);
+    assert_int_equal(closed.circuit, incoming.circuit);
+    assert_int_equal(closed.code, ATLAS_ERR_RELAY_HANDSHAKE_TIMEOUT);
+    assert_int_equal(world_stats(&w)->handshake_timeouts, 1);
+    assert_int_equal(world_stats(&w)->circuits, 0);
+    world_done(&w);
+}
+
+static void ends_of_circuits_are_told(void **state) {
+    relay_world w;
+    raw_node *a;
+    raw_node *b;
+    raw_circuit one;
+    raw_circuit two;
+
+    (void)state;
+    world_start(&w);
+    a = raw_new(&w);
+    b = raw_new(&w);
+    raw_announce(&w, b);
+    one = raw_pair(&w, a, b, 1);
+    two = raw_pair(&w, a, b, 2);
+    assert_int_not_equal(one.number, two.number);
+    assert_int_equal(world_stats(&w)->circuits, 2);
+    raw_close_circuit(a, one.number);
+    assert_int_equal(raw_expect_close(&w, b).circuit, one.number);
+    raw_close_circuit(b, one.number); /* again, from the other side: nothing happens */
+    world_run(&w, 100 * ATL_MS);
+    assert_int_equal(a->n, 0);
+    atl_h3_close(b->h3, 0x100, "");
+    assert_int_equal(raw_expect_close(&w, a).circuit, two.number);
+    assert_int_equal(world_stats(&w)->circuits, 0);
+    world_done(&w);
+}
+
+/* ---- the data plane ---- */
+
+typedef struct watch {
+    atl_addr relay;
+    size_t n;
+    atl_addr to;
+    uint8_t data[1500];
+    size_t len;
+} watch;
+
+/* Circuit packets that the relay sends; ours carry a marker no QUIC packet of the test has. */
+static int watch_tap(void *user, const atl_addr *from, const atl_addr *to, const uint8_t *data,
+                     size_t len) {
+    watch *seen = user;
+
+    if (atl_addr_equal(from, &seen->relay) && len > 20 &&
+        memcmp(data + len - 6, "marker", 6) == 0) {
+        seen->n++;
+        seen->to = *to;
+        seen->len = len;
+        memcpy(seen->data, data, len);
+    }
+    return 0;
+}
+
+static void make_packet(uint8_t *out, const uint8_t id[ATL_CID_LEN], size_t len) {
+    memset(out, 0x33, len);
+    out[0] = 0x47;
+    memcpy(out + 1, id, ATL_CID_LEN);
+    memcpy(out + len - 6, "marker", 6);
+}
+
+static void forwards_between_the_two_and_nobody_else(void **state) {
+    uint8_t packet[1200];
+    uint8_t expect[ATL_CID_LEN];
+    relay_world w;
+    watch seen;
+    raw_node *a;
+    raw_node *b;
+    raw_circuit circuit;
+    atl_addr addr_a;
+    atl_addr addr_b;
+    atl_addr stranger;
+
+    (void)state;
+    world_start(&w);
+    a = raw_new(&w);
+    b = raw_new(&w);
+    raw_announce(&w, b);
+    circuit = raw_pair(&w, a, b, 1);
+    memset(&seen, 0, sizeof(seen));
+    seen.relay = pair_path(&w.relay).remote;
+    sim_set_tap(w.net, watch_tap, &seen);
+    addr_a = raw_addr(a);
+    addr_b = raw_addr(b);
+    stranger = addr_a;
+    stranger.port++;
+
+    make_packet(packet, circuit.source_sends, sizeof(packet));
+    assert_int_equal(atl_endpoint_send_raw(a->node.ep, NULL, &seen.relay, packet, sizeof(packet)),
+                     ATLAS_OK);
+    world_run(&w, 50 * ATL_MS);
+    assert_int_equal(seen.n, 1);
+    assert_true(atl_addr_equal(&seen.to, &addr_b));
+    assert_int_equal(seen.len, sizeof(packet)); /* never more than received */
+    memset(expect, 0x52, sizeof(expect));
+    assert_memory_equal(seen.data + 1, expect, ATL_CID_LEN);
+    assert_memory_equal(seen.data + 9, packet + 9, sizeof(packet) - 9);
+
+    make_packet(packet, circuit.target_sends, 100);
+    assert_int_equal(atl_endpoint_send_raw(b->node.ep, NULL, &seen.relay, packet, 100), ATLAS_OK);
+    world_run(&w, 50 * ATL_MS);
+    assert_int_equal(seen.n, 2);
+    assert_true(atl_addr_equal(&seen.to, &addr_a));
+    assert_int_equal(world_stats(&w)->forwarded_packets, 2);
+    assert_int_equal(world_stats(&w)->forwarded_bytes, 1300);
+
+    /* a valid id from a wrong source: the other side's, a stranger's */
+    assert_int_equal(atl_endpoint_send_raw(a->node.ep, NULL, &seen.relay, packet, 100), ATLAS_OK);
+    sim_inject(w.net, &stranger, &seen.relay, packet, 100);
+    world_run(&w, 50 * ATL_MS);
+    assert_int_equal(seen.n, 2);
+    assert_int_equal(world_stats(&w)->dropped_source, 2);
+
+    /* nothing passes any more once it is closed */
+    raw_close_circuit(b, circuit.number);
+    (void)raw_expect_close(&w, a);
+    assert_int_equal(atl_endpoint_send_raw(b->node.ep, NULL, &seen.relay, packet, 100), ATLAS_OK);
+    world_run(&w, 50 * ATL_MS);
+    assert_int_equal(seen.n, 2);
+    world_done(&w);
+}
+
+static void idle_circuits_end(void **state) {
+    uint8_t packet[100];
+    relay_world w;
+    raw_node *a;
+    raw_node *b;
+    raw_circuit circuit;
+    atl_addr relay;
+
+    (void)state;
+    world_start(&w);
+    a = raw_new(&w);
+    b = raw_new(&w);
+    raw_announce(&w, b);
+    circuit = raw_pair(&w, a, b, 1);
+    relay = pair_path(&w.relay).remote;
+    make_packet(packet, circuit.source_sends, sizeof(packet));
+    atl_qconn_keepalive(atl_h3_conn(a->h3), 5 * ATL_SECOND);
+    for (int i = 0; i < 44; i++) {
+        world_run(&w, 4 * ATL_SECOND);
+        raw_announce(&w, b);
+        if (i == 14) {
+            assert_int_equal(
+                atl_endpoint_send_raw(a->node.ep, NULL, &relay, packet, sizeof(packet)), ATLAS_OK);
+        }
+        assert_int_equal(world_stats(&w)->circuits, 1);
+    }
+    world_run(&w, 5 * ATL_SECOND);
+    assert_int_equal(world_stats(&w)->circuits, 0);
+    assert_int_equal(raw_expect_close(&w, b).code, ATLAS_ERR_RELAY_EXPIRED);
+    assert_int_equal(raw_expect_close(&w, a).code, ATLAS_ERR_RELAY_EXPIRED);
+    world_done(&w);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(pairing_has_its_errors),
+        cmocka_unit_test(a_target_that_never_accepts),
+        cmocka_unit_test(ends_of_circuits_are_told),
+        cmocka_unit_test(forwards_between_the_two_and_nobody_else),
+        cmocka_unit_test(idle_circuits_end),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
