@@ -125,8 +125,27 @@ static void credit_all(void *user, atl_qstream *qs, const uint8_t *data, size_t 
     atl_qstream_credit(qs, len);
 }
 
+/* The peer's control or QPACK stream, or one of ours, has ended: an error unless its type is
+ * unknown. */
+static void uni_lost(atl_h3 *h3, int64_t id) {
+    int rv;
+
+    if (!atl_h3_usable(h3)) {
+        return;
+    }
+    rv = nghttp3_conn_close_stream(h3->http, id, NGHTTP3_H3_NO_ERROR);
+    if (rv != 0 && rv != NGHTTP3_ERR_STREAM_NOT_FOUND) {
+        atl_h3_fail_lib(h3, rv);
+    }
+}
+
 static void uni_data(void *user, atl_qstream *qs, const uint8_t *data, size_t len, int fin) {
+    int64_t id = atl_qstream_id(qs);
+
     atl_h3_feed(user, qs, data, len, fin);
+    if (fin) {
+        uni_lost(user, id);
+    }
 }
 
 static void uni_writable(void *user, atl_qstream *qs) {
@@ -141,34 +160,24 @@ static void uni_writable(void *user, atl_qstream *qs) {
     }
 }
 
-/* The peer's control or QPACK stream, or one of ours, ended before the connection did: an error
- * unless its type is unknown. */
-static void uni_lost(void *user, atl_qstream *qs) {
+static void uni_reset(void *user, atl_qstream *qs, uint64_t app_code) {
+    (void)app_code;
+    uni_lost(user, atl_qstream_id(qs));
+}
+
+/* After its end, which was judged then, or with the connection. */
+static void uni_closed(void *user, atl_qstream *qs) {
     atl_h3 *h3 = user;
-    int rv;
     size_t i;
 
+    if (h3->reading == qs) {
+        h3->reading = NULL;
+    }
     for (i = 0; i < ATL_H3_LOCAL_STREAMS; i++) {
         if (h3->local[i] == qs) {
             h3->local[i] = NULL;
         }
     }
-    if (!atl_h3_usable(h3)) {
-        return;
-    }
-    if (h3->reading == qs) {
-        h3->reading = NULL; /* refused in the middle of nghttp3's work: its type is unknown */
-        return;
-    }
-    rv = nghttp3_conn_close_stream(h3->http, atl_qstream_id(qs), NGHTTP3_H3_NO_ERROR);
-    if (rv != 0 && rv != NGHTTP3_ERR_STREAM_NOT_FOUND) {
-        atl_h3_fail_lib(h3, rv);
-    }
-}
-
-static void uni_reset(void *user, atl_qstream *qs, uint64_t app_code) {
-    (void)app_code;
-    uni_lost(user, qs);
 }
 
 static const atl_qstream_ops UNI_OPS = {
@@ -176,7 +185,7 @@ static const atl_qstream_ops UNI_OPS = {
     .on_writable = uni_writable,
     .on_reset = uni_reset,
     .on_stop = uni_reset,
-    .on_closed = uni_lost,
+    .on_closed = uni_closed,
 };
 
 static const atl_qstream_ops REFUSED_OPS = {
@@ -318,7 +327,7 @@ static void conn_closed(void *user, atl_qconn *conn, const atl_qclose *why) {
 
     (void)conn;
     h3->closed = 1;
-    if (h3->fail_code != ATLAS_OK && !why->by_peer) {
+    if (h3->fail_code != ATLAS_OK && why->code == ATLAS_OK) {
         reason.code = h3->fail_code;
         reason.text = h3->fail_text;
     }
