@@ -40,6 +40,7 @@ int32_t atl_qconn_alloc(atl_endpoint *ep, int is_server, const atl_qpath *path, 
     conn->is_server = (uint8_t)is_server;
     atl_timer_init(&conn->timer, on_timer, conn);
     atl_list_init(&conn->dirty_node);
+    atl_list_init(&conn->dial_node);
     atl_list_init(&conn->circuit_node);
     atl_list_init(&conn->streams);
     atl_list_init(&conn->sendable);
@@ -106,6 +107,7 @@ static void detach(atl_qconn *conn) {
     remove_ids(conn);
     atl_timer_clear(conn->ep->loop, &conn->timer);
     atl_list_remove(&conn->dirty_node);
+    atl_list_remove(&conn->dial_node);
     if (!atl_list_empty(&conn->circuit_node)) {
         atl_list_remove(&conn->circuit_node);
         if (circuit != NULL && atl_list_empty(&circuit->conns) && circuit->on_idle != NULL) {
@@ -255,6 +257,7 @@ void atl_qconn_read(atl_qconn *conn, const atl_qpath *path, const uint8_t *data,
     synthetic = atl_path_synthetic(slot);
     info.ecn = ecn;
     conn->rx_bytes += len;
+    atl_list_remove(&conn->dial_node);
     rv = ngtcp2_conn_read_pkt(conn->quic, &synthetic, &info, data, len, conn->ep->loop->now);
     if (rv != 0) {
         atl_qconn_fail_liberr(conn, rv);
@@ -265,6 +268,22 @@ void atl_qconn_read(atl_qconn *conn, const atl_qpath *path, const uint8_t *data,
         atl_path_release_unused(conn, slot);
     }
     atl_qconn_mark_dirty(conn);
+}
+
+/* Before the first answer nothing is at stake but the dial itself; afterwards ICMP, which anyone
+ * can forge, ends nothing. */
+void atl_qconn_refused(atl_endpoint *ep, const atl_addr *remote, int32_t code) {
+    atl_list *node = ep->dialing.next;
+
+    while (node != &ep->dialing) {
+        atl_qconn *conn = ATL_CONTAINER(node, atl_qconn, dial_node);
+
+        node = node->next;
+        if (atl_addr_equal(&conn->paths[conn->active].real.remote, remote)) {
+            atl_list_remove(&conn->dial_node);
+            atl_qconn_fail(conn, code, 0, atlas_error_text(code));
+        }
+    }
 }
 
 /* ---- making ---- */
@@ -355,6 +374,9 @@ int32_t atl_qconn_connect(atl_endpoint *ep, const atl_qpath *path, uint32_t prot
     }
     conn->ops = ops;
     conn->user = user;
+    if (path->circuit == NULL) {
+        atl_list_append(&ep->dialing, &conn->dial_node);
+    }
     atl_qconn_mark_dirty(conn);
     *out = conn;
     return ATLAS_OK;

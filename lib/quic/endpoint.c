@@ -133,6 +133,7 @@ static void init_endpoint(atl_endpoint *ep, const atl_endpoint_config *config,
     ep->next_path_id = 1;
     atl_list_init(&ep->conns);
     atl_list_init(&ep->dirty);
+    atl_list_init(&ep->dialing);
     atl_list_init(&ep->graveyard);
     atl_task_init(&ep->flush, flush_task, ep);
     atl_bucket_init(&ep->handshakes, ep->params.handshake_limit, ep->params.handshake_limit,

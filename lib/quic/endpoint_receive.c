@@ -249,6 +249,10 @@ static void receive_batches(atl_socket *sock) {
         }
         for (i = 0; i < n; i++) {
             if (batch[i].error != 0) {
+                if (batch[i].error == ATLAS_ERR_REFUSED ||
+                    batch[i].error == ATLAS_ERR_UNREACHABLE) {
+                    atl_qconn_refused(ep, &batch[i].remote, batch[i].error);
+                }
                 if (ep->hooks.on_stun != NULL) {
                     ep->hooks.on_stun(ep->hooks.user, &batch[i]);
                 }

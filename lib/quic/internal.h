@@ -53,6 +53,7 @@ struct atl_endpoint {
     uint64_t next_path_id;
     atl_list conns;
     atl_list dirty;     /* connections with something to write, or to end */
+    atl_list dialing;   /* outbound connections that nobody has answered yet */
     atl_list graveyard; /* freed at the end of the flush */
     atl_task flush;
     uint64_t handshaking; /* inbound connections that are not confirmed */
@@ -139,6 +140,7 @@ struct atl_qconn {
     atl_tls_conn_ref tls; /* first: what the crypto callbacks expect */
     atl_list node;        /* in ep->conns, or ep->graveyard */
     atl_list dirty_node;
+    atl_list dial_node;    /* in ep->dialing */
     atl_list circuit_node; /* in circuit->conns, when a path leads through one */
     atl_endpoint *ep;
     ngtcp2_conn *quic;
@@ -182,6 +184,8 @@ void atl_qconn_finish(atl_qconn *conn);
 void atl_qconn_free(atl_qconn *conn);
 void atl_qconn_count_out(atl_qconn *conn); /* no longer a handshake in progress */
 void atl_qconn_arm(atl_qconn *conn);
+/* An ICMP error came back from `remote`: ends the dials there that have not heard anything yet. */
+void atl_qconn_refused(atl_endpoint *ep, const atl_addr *remote, int32_t code);
 
 /* conn_error.c */
 void atl_qconn_fail_liberr(atl_qconn *conn, int rv);
