@@ -64,8 +64,9 @@
 #define ATL_RELAY_ID_LEN 8        /* circuit ids */
 #define ATL_RELAY_REASON_MAX 256  /* bytes of a reason, its NUL not counted */
 #define ATL_RELAY_MESSAGE_MAX 384 /* every message that an encoder writes fits into this */
-#define ATL_RELAY_VALUE_MAX 1024  /* longest value accepted; more than we know leaves room to grow \
-                                   */
+#define ATL_RELAY_VALUE_MAX                                               \
+    1024 /* longest value accepted; more than we know leaves room to grow \
+          */
 
 typedef struct atl_relay_announce {
     atl_peer_id node;
