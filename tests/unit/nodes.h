@@ -21,7 +21,7 @@
 struct node;
 
 /* What a connection has told. */
-typedef struct link {
+typedef struct tie {
     struct node *node;
     atlas_conn *conn;
     int connected;
@@ -50,15 +50,14 @@ typedef struct link {
     uint64_t app_code;
     char text[4096];
     int early_event; /* something came before on_connected or on_connection, or after on_closed */
-} link_t_;
-typedef struct link link;
+} tie;
 
 typedef struct node {
     atlas_ctx *ctx;
-    link in[16]; /* accepted */
+    tie in[16]; /* accepted */
     int accepted;
     int refuse; /* give no callbacks */
-    link out[16];
+    tie out[16];
     int dialled;
     int relay_events;
     uint32_t relay_state;
@@ -66,7 +65,7 @@ typedef struct node {
     int shutdowns;
     int wakeups;
     void (*on_stream)(struct node *node, atlas_conn *conn, atlas_stream *stream);
-    void (*on_message)(link *l, const uint8_t *data, size_t len);
+    void (*on_message)(tie *l, const uint8_t *data, size_t len);
     char addr[ATLAS_MULTIADDR_MAX]; /* on loopback */
 } node;
 
@@ -75,12 +74,12 @@ typedef struct world {
     int n;
 } world;
 
-static inline void note(link *l) {
+static inline void note(tie *l) {
     l->early_event |= l->closed || !l->connected;
 }
 
 static inline void cb_connected(void *user, atlas_conn *conn) {
-    link *l = user;
+    tie *l = user;
 
     assert_ptr_equal(conn, l->conn);
     l->connected++;
@@ -89,7 +88,7 @@ static inline void cb_connected(void *user, atlas_conn *conn) {
 
 static inline void cb_path(void *user, atlas_conn *conn, const atlas_path_info *path,
                            const char *reason) {
-    link *l = user;
+    tie *l = user;
 
     (void)conn;
     assert_non_null(reason);
@@ -101,7 +100,7 @@ static inline void cb_path(void *user, atlas_conn *conn, const atlas_path_info *
 
 static inline void cb_attempt(void *user, atlas_conn *conn, const char *addr, int32_t code,
                               const char *text) {
-    link *l = user;
+    tie *l = user;
 
     (void)conn;
     assert_true(strlen(addr) > 0);
@@ -111,7 +110,7 @@ static inline void cb_attempt(void *user, atlas_conn *conn, const char *addr, in
 }
 
 static inline void cb_stream(void *user, atlas_conn *conn, atlas_stream *stream) {
-    link *l = user;
+    tie *l = user;
 
     note(l);
     l->streams++;
@@ -121,7 +120,7 @@ static inline void cb_stream(void *user, atlas_conn *conn, atlas_stream *stream)
 }
 
 static inline void cb_message(void *user, atlas_conn *conn, const uint8_t *data, size_t len) {
-    link *l = user;
+    tie *l = user;
 
     (void)conn;
     note(l);
@@ -135,7 +134,7 @@ static inline void cb_message(void *user, atlas_conn *conn, const uint8_t *data,
 }
 
 static inline void cb_sent(void *user, atlas_conn *conn, uint64_t id, int32_t code) {
-    link *l = user;
+    tie *l = user;
 
     (void)conn;
     note(l);
@@ -145,7 +144,7 @@ static inline void cb_sent(void *user, atlas_conn *conn, uint64_t id, int32_t co
 }
 
 static inline void cb_datagram(void *user, atlas_conn *conn, const uint8_t *data, size_t len) {
-    link *l = user;
+    tie *l = user;
 
     (void)conn;
     note(l);
@@ -155,7 +154,7 @@ static inline void cb_datagram(void *user, atlas_conn *conn, const uint8_t *data
 }
 
 static inline void cb_pong(void *user, atlas_conn *conn, uint64_t id, uint64_t rtt, uint32_t kind) {
-    link *l = user;
+    tie *l = user;
 
     (void)conn;
     (void)id;
@@ -167,7 +166,7 @@ static inline void cb_pong(void *user, atlas_conn *conn, uint64_t id, uint64_t r
 
 static inline void cb_closed(void *user, atlas_conn *conn, int32_t code, uint64_t app_code,
                              const char *text) {
-    link *l = user;
+    tie *l = user;
 
     assert_ptr_equal(conn, l->conn);
     assert_non_null(text);
@@ -193,7 +192,7 @@ static const atlas_conn_callbacks link_callbacks = {
 
 static inline void cb_connection(void *user, atlas_ctx *ctx, atlas_conn *conn) {
     node *nd = user;
-    link *l = &nd->in[nd->accepted % 16];
+    tie *l = &nd->in[nd->accepted % 16];
 
     assert_ptr_equal(ctx, nd->ctx);
     assert_int_equal(atlas_conn_is_dialer(conn), 0);
@@ -351,8 +350,8 @@ static inline void world_free(world *w) {
     w->n = 0;
 }
 
-static inline link *node_dial(node *nd, const char *target, uint64_t timeout_ms) {
-    link *l = &nd->out[nd->dialled % 16];
+static inline tie *node_dial(node *nd, const char *target, uint64_t timeout_ms) {
+    tie *l = &nd->out[nd->dialled % 16];
 
     memset(l, 0, sizeof(*l));
     l->node = nd;
@@ -363,9 +362,9 @@ static inline link *node_dial(node *nd, const char *target, uint64_t timeout_ms)
 }
 
 /* A connected pair. */
-static inline link *world_connect(world *w, node *from, node *to) {
+static inline tie *world_connect(world *w, node *from, node *to) {
     int before = to->accepted;
-    link *l = node_dial(from, to->addr, 5000);
+    tie *l = node_dial(from, to->addr, 5000);
 
     WORLD_UNTIL(w, 5000, l->connected && to->accepted > before);
     return l;

@@ -62,7 +62,7 @@ static void test_wrong_peer(void **state) {
     node *b = world_add_listener(&w);
     node *a = world_add(&w);
     char target[ATLAS_MULTIADDR_MAX];
-    link *l;
+    tie *l;
 
     (void)state;
     snprintf(target, sizeof(target), "%.*s/p2p/" STRANGER,
@@ -82,7 +82,7 @@ static void test_not_listening(void **state) {
     world w = {0};
     node *b = world_add(&w);
     node *a = world_add(&w);
-    link *l;
+    tie *l;
 
     (void)state;
     node_open(b);
@@ -100,7 +100,7 @@ static void test_address_book(void **state) {
     node *a = world_add(&w);
     const char *id = atlas_self_id(b->ctx);
     uint64_t started;
-    link *l;
+    tie *l;
 
     (void)state;
     assert_int_equal(atlas_peer_add_addr(a->ctx, id, b->addr), ATLAS_OK);
@@ -130,7 +130,7 @@ static void test_losers_are_quiet(void **state) {
     char second[ATLAS_MULTIADDR_MAX];
     char addr[ATLAS_MULTIADDR_MAX];
     const char *port;
-    link *l;
+    tie *l;
     int i;
 
     (void)state;
@@ -163,7 +163,7 @@ static void test_timeout_and_reasons(void **state) {
     node *a = world_add(&w);
     char target[ATLAS_MULTIADDR_MAX];
     uint64_t started;
-    link *l;
+    tie *l;
 
     (void)state;
     node_open(silent); /* drops what nobody listens for */
@@ -186,7 +186,7 @@ static void test_closed_while_dialling(void **state) {
     world w = {0};
     node *silent = world_add(&w);
     node *a = world_add(&w);
-    link *l;
+    tie *l;
 
     (void)state;
     node_open(silent);

@@ -22,7 +22,7 @@ static void trio_make(trio *t) {
     WORLD_UNTIL(&t->w, 5000, t->b->relay_state == ATLAS_RELAY_ANNOUNCED);
 }
 
-static void check_relayed(trio *t, link *l) {
+static void check_relayed(trio *t, tie *l) {
     WORLD_UNTIL(&t->w, 8000, (l->connected && t->b->accepted == 1) || l->closed);
     assert_string_equal(l->text, "");
     assert_int_equal(l->path_kind, ATLAS_PATH_RELAY);
@@ -39,7 +39,7 @@ static void check_relayed(trio *t, link *l) {
 static void test_peer_id_through_configured_relay(void **state) {
     atlas_relay_stats stats = {.size = sizeof(stats)};
     trio t;
-    link *l;
+    tie *l;
 
     (void)state;
     trio_make(&t);
@@ -60,7 +60,7 @@ static void test_peer_id_through_configured_relay(void **state) {
 static void test_circuit_address(void **state) {
     char target[2 * ATLAS_MULTIADDR_MAX];
     trio t;
-    link *l;
+    tie *l;
 
     (void)state;
     trio_make(&t);
@@ -74,7 +74,7 @@ static void test_circuit_address(void **state) {
 /* Direct fails, the relay carries it; the reason of the failure is told. */
 static void test_fallback(void **state) {
     trio t;
-    link *l;
+    tie *l;
 
     (void)state;
     trio_make(&t);
@@ -89,7 +89,7 @@ static void test_fallback(void **state) {
 
 static void test_direct_is_preferred(void **state) {
     trio t;
-    link *l;
+    tie *l;
 
     (void)state;
     trio_make(&t);
@@ -106,7 +106,7 @@ static void test_relay_disabled(void **state) {
     char target[2 * ATLAS_MULTIADDR_MAX];
     atlas_conn *conn;
     trio t;
-    link *l;
+    tie *l;
 
     (void)state;
     trio_make(&t);
@@ -133,7 +133,7 @@ static void test_relay_disabled(void **state) {
 
 static void test_target_not_registered(void **state) {
     trio t;
-    link *l;
+    tie *l;
 
     (void)state;
     trio_make(&t);
@@ -151,7 +151,7 @@ static void test_target_not_registered(void **state) {
 static void test_second_relay(void **state) {
     trio t;
     node *dead;
-    link *l;
+    tie *l;
 
     (void)state;
     trio_make(&t);
@@ -219,7 +219,7 @@ static void test_deny_list(void **state) {
 
 static void test_shutdown_with_relay(void **state) {
     trio t;
-    link *l;
+    tie *l;
 
     (void)state;
     trio_make(&t);

@@ -6,7 +6,7 @@ static void test_connect_and_message(void **state) {
     world w = {0};
     node *b = world_add_listener(&w);
     node *a = world_add(&w);
-    link *l = world_connect(&w, a, b);
+    tie *l = world_connect(&w, a, b);
     uint64_t id = 0;
 
     (void)state;
@@ -33,7 +33,7 @@ static void test_arguments(void **state) {
     world w = {0};
     node *b = world_add_listener(&w);
     node *a = world_add(&w);
-    link *l = world_connect(&w, a, b);
+    tie *l = world_connect(&w, a, b);
     atlas_path_info path = {.size = sizeof(path)};
     atlas_conn_stats stats = {.size = sizeof(stats)};
     atlas_conn_callbacks wrong = {.size = 8};
@@ -79,7 +79,7 @@ static void test_close_codes(void **state) {
     world w = {0};
     node *b = world_add_listener(&w);
     node *a = world_add(&w);
-    link *l = world_connect(&w, a, b);
+    tie *l = world_connect(&w, a, b);
 
     (void)state;
     assert_int_equal(atlas_conn_close(l->conn, 77, "enough"), ATLAS_OK);
@@ -106,7 +106,7 @@ static void test_refused_without_callbacks(void **state) {
     world w = {0};
     node *b = world_add_listener(&w);
     node *a = world_add(&w);
-    link *l;
+    tie *l;
 
     (void)state;
     b->refuse = 1;
@@ -122,7 +122,7 @@ static void test_ping(void **state) {
     world w = {0};
     node *b = world_add_listener(&w);
     node *a = world_add(&w);
-    link *l = world_connect(&w, a, b);
+    tie *l = world_connect(&w, a, b);
     uint64_t id = 0;
     int i;
 
@@ -147,9 +147,9 @@ static void test_disconnect_all_sessions(void **state) {
     node *b = world_add_listener(&w);
     node *a = world_add(&w);
     node *c = world_add(&w);
-    link *first = world_connect(&w, a, b);
-    link *second = world_connect(&w, a, b);
-    link *other = world_connect(&w, c, b);
+    tie *first = world_connect(&w, a, b);
+    tie *second = world_connect(&w, a, b);
+    tie *other = world_connect(&w, c, b);
 
     (void)state;
     assert_int_equal(b->accepted, 3);
@@ -172,7 +172,7 @@ static void test_keepalive_and_idle_timeout(void **state) {
     node *b = world_add(&w);
     node *a = world_add(&w);
     atlas_ctx *silent;
-    link *l;
+    tie *l;
 
     (void)state;
     assert_int_equal(atlas_set_u64(a->ctx, ATLAS_OPT_IDLE_TIMEOUT_MS, 1000), ATLAS_OK);
@@ -194,7 +194,7 @@ static void test_keepalive_and_idle_timeout(void **state) {
 
 static int close_from_callback;
 
-static void close_on_message(link *l, const uint8_t *data, size_t len) {
+static void close_on_message(tie *l, const uint8_t *data, size_t len) {
     (void)data;
     (void)len;
     close_from_callback++;
@@ -208,7 +208,7 @@ static void test_close_in_callback(void **state) {
     world w = {0};
     node *b = world_add_listener(&w);
     node *a = world_add(&w);
-    link *l = world_connect(&w, a, b);
+    tie *l = world_connect(&w, a, b);
     int i;
 
     (void)state;
@@ -230,7 +230,7 @@ static void test_limit_of_connections(void **state) {
     node *b = world_add_listener(&w);
     node *a = world_add(&w);
     atlas_conn *conn;
-    link *l;
+    tie *l;
 
     (void)state;
     assert_int_equal(atlas_set_u64(a->ctx, ATLAS_OPT_MAX_CONNECTIONS, 1), ATLAS_OK);
@@ -247,7 +247,7 @@ static void test_shutdown_ends_everything(void **state) {
     world w = {0};
     node *b = world_add_listener(&w);
     node *a = world_add(&w);
-    link *l = world_connect(&w, a, b);
+    tie *l = world_connect(&w, a, b);
     atlas_conn *conn;
 
     (void)state;

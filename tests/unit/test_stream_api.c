@@ -106,7 +106,7 @@ typedef struct pair {
     world w;
     node *a;
     node *b;
-    link *l;
+    tie *l;
 } pair;
 
 static void pair_make(pair *p, uint64_t buffer) {
