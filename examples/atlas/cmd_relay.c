@@ -1,0 +1,72 @@
+/* atlas relay. */
+#include "node.h"
+
+static void print_stats(app *a) {
+    atlas_relay_stats s = {.size = sizeof(s)};
+    out *o = &a->out;
+
+    if (atlas_relay_get_stats(a->ctx, &s) != ATLAS_OK) {
+        return;
+    }
+    out_open(o, "stats");
+    out_u64(o, "sessions", s.sessions);
+    out_u64(o, "nodes", s.nodes);
+    out_u64(o, "circuits", s.circuits);
+    out_u64(o, "pairs", s.pairs);
+    out_u64(o, "packets", s.forwarded_packets);
+    out_u64(o, "bytes", s.forwarded_bytes);
+    out_u64(o, "dropped",
+            s.dropped_bandwidth + s.dropped_total + s.dropped_source + s.dropped_send);
+    out_u64(o, "refused",
+            s.refused_nodes + s.refused_ipv4 + s.refused_ipv6 + s.refused_circuits +
+                s.refused_circuits_node + s.refused_rate + s.refused_policy + s.refused_drift +
+                s.refused_identity);
+    out_u64(o, "malformed", s.malformed);
+    out_close(
+        o,
+        "%llu nodes, %llu circuits, %llu paired; %llu packets, %llu bytes forwarded, %llu dropped",
+        (unsigned long long)s.nodes, (unsigned long long)s.circuits, (unsigned long long)s.pairs,
+        (unsigned long long)s.forwarded_packets, (unsigned long long)s.forwarded_bytes,
+        (unsigned long long)(s.dropped_bandwidth + s.dropped_total + s.dropped_source +
+                             s.dropped_send));
+}
+
+static void tick(app *a) {
+    print_stats(a);
+    a->tick_at = atlas_now(a->ctx) + a->opt.stats_ms * NS_PER_MS;
+}
+
+static void on_stop(app *a) {
+    print_stats(a);
+    if (a->drain_ms > 0) {
+        out_note(&a->out, "atlas: draining for at most %.1f s", (double)a->drain_ms / 1e3);
+    }
+}
+
+int run_relay(app *a) {
+    int code = app_open(a, APP_KEY_NEEDED);
+    int32_t rv;
+
+    if (code == 0) {
+        code = app_callbacks(a, NULL, node_on_relay);
+    }
+    if (code != 0) {
+        return code;
+    }
+    rv = atlas_relay_start(a->ctx);
+    if (rv != ATLAS_OK) {
+        return app_error(a, rv, "relay");
+    }
+    a->drain_ms = a->opt.drain_ms;
+    a->on_stop = on_stop;
+    a->on_tick = tick;
+    /* with -v, and nothing else said, every ten seconds */
+    if (a->opt.stats_ms == 0 && a->opt.verbose > 0) {
+        a->opt.stats_ms = 10000;
+    }
+    if (a->opt.stats_ms > 0) {
+        a->tick_at = atlas_now(a->ctx) + a->opt.stats_ms * NS_PER_MS;
+    }
+    node_ready(a, "relay");
+    return app_run(a);
+}

@@ -1,0 +1,159 @@
+#include "node.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define MAX_ADDRS 32
+#define MAX_RELAYS 64
+
+void node_ready(app *a, const char *what) {
+    static char texts[MAX_ADDRS][ATLAS_MULTIADDR_MAX];
+    char *addrs[MAX_ADDRS];
+    size_t count = 0;
+    size_t i;
+
+    while (count < MAX_ADDRS && atlas_local_addr(a->ctx, (uint32_t)count, texts[count],
+                                                 sizeof(texts[count])) == ATLAS_OK) {
+        addrs[count] = texts[count];
+        count++;
+    }
+    out_open(&a->out, "ready");
+    out_str(&a->out, "peer", atlas_self_id(a->ctx));
+    out_str(&a->out, "addr", count > 0 ? addrs[0] : NULL);
+    out_strings(&a->out, "addrs", addrs, count);
+    out_close(&a->out, "%s %s", what, atlas_self_id(a->ctx));
+    for (i = 0; i < count && !a->out.json; i++) {
+        out_open(&a->out, "ready");
+        out_close(&a->out, "  %s", addrs[i]);
+    }
+}
+
+/* ---- relays ---- */
+
+/* The state that was printed last for a relay; announcements are repeated every few seconds. */
+static uint32_t *printed_state(const char *relay) {
+    static struct {
+        char relay[ATLAS_PEER_ID_MAX];
+        uint32_t state;
+    } known[MAX_RELAYS];
+    size_t i;
+
+    for (i = 0; i < MAX_RELAYS - 1 && known[i].relay[0] != '\0'; i++) {
+        if (strcmp(known[i].relay, relay) == 0) {
+            return &known[i].state;
+        }
+    }
+    (void)snprintf(known[i].relay, sizeof(known[i].relay), "%s", relay);
+    known[i].state = UINT32_MAX;
+    return &known[i].state;
+}
+
+static void print_announced(app *a, const struct atlas_relay_event *event) {
+    out_open(&a->out, "announced");
+    out_str(&a->out, "relay", event->relay);
+    out_str(&a->out, "addr", event->observed);
+    out_ms(&a->out, "rtt_ms", event->rtt_ns);
+    out_str(&a->out, "text", event->addr);
+    out_close(&a->out, "announced on relay %s, which sees this node at %s (RTT %.1f ms)",
+              event->addr, *event->observed ? event->observed : "an unknown address",
+              (double)event->rtt_ns / 1e6);
+}
+
+static void print_trouble(app *a, const struct atlas_relay_event *event) {
+    if (!a->out.json) {
+        out_note(&a->out, "atlas: relay %s: %s%s", event->addr,
+                 *event->text ? event->text : atlas_error_text(event->code),
+                 event->state == ATLAS_RELAY_LOST ? "; trying again" : "");
+        return;
+    }
+    out_open(&a->out, "error");
+    out_str(&a->out, "relay", event->relay);
+    out_str(&a->out, "addr", event->addr);
+    out_code(&a->out, event->code);
+    out_str(&a->out, "text", event->text);
+    out_close(&a->out, NULL);
+}
+
+void node_on_relay(void *user, atlas_ctx *ctx, const struct atlas_relay_event *event) {
+    app *a = user;
+    uint32_t *last = printed_state(event->relay);
+
+    (void)ctx;
+    /* connecting again after a loss is no news */
+    if (*last == event->state || a->stopping || event->state == ATLAS_RELAY_CONNECTING ||
+        event->state == ATLAS_RELAY_CONNECTED || event->state == ATLAS_RELAY_IDLE) {
+        return;
+    }
+    *last = event->state;
+    if (event->state == ATLAS_RELAY_ANNOUNCED) {
+        print_announced(a, event);
+    } else {
+        print_trouble(a, event);
+    }
+}
+
+/* ---- connections ---- */
+
+const char *node_path_text(const atlas_path_info *path, char *buf, size_t cap) {
+    if (path->kind == ATLAS_PATH_RELAY) {
+        (void)snprintf(buf, cap, "relay (%s, %s)", path->relay, path->remote);
+    } else {
+        (void)snprintf(buf, cap, "%s (%s)", path_name(path->kind), path->remote);
+    }
+    return buf;
+}
+
+void node_path_fields(app *a, const atlas_path_info *path) {
+    out_str(&a->out, "path", path_name(path->kind));
+    out_str(&a->out, "addr", path->remote);
+    out_str(&a->out, "relay", path->relay);
+    out_ms(&a->out, "rtt_ms", path->rtt_ns);
+}
+
+void node_connected(app *a, const char *event, atlas_conn *conn) {
+    atlas_path_info path = {.size = sizeof(path)};
+    char text[ATLAS_ADDR_MAX + ATLAS_PEER_ID_MAX + 16];
+
+    (void)atlas_conn_get_path(conn, &path);
+    out_open(&a->out, event);
+    out_str(&a->out, "peer", atlas_conn_peer_id(conn));
+    node_path_fields(a, &path);
+    out_str(&a->out, "direction", atlas_conn_is_dialer(conn) ? "out" : "in");
+    out_close(&a->out, "connected %s %s, path %s", atlas_conn_is_dialer(conn) ? "to" : "from",
+              atlas_conn_peer_id(conn), node_path_text(&path, text, sizeof(text)));
+}
+
+void node_path(app *a, atlas_conn *conn, const atlas_path_info *path, const char *reason) {
+    char text[ATLAS_ADDR_MAX + ATLAS_PEER_ID_MAX + 16];
+
+    out_open(&a->out, "path");
+    out_str(&a->out, "peer", atlas_conn_peer_id(conn));
+    node_path_fields(a, path);
+    out_str(&a->out, "text", reason);
+    out_close(&a->out, "path %s: %s", node_path_text(path, text, sizeof(text)), reason);
+}
+
+void node_closed(app *a, atlas_conn *conn, int32_t code, const char *text) {
+    const char *why = text != NULL && *text != '\0' ? text : atlas_error_text(code);
+
+    out_open(&a->out, "closed");
+    out_str(&a->out, "peer", atlas_conn_peer_id(conn));
+    out_code(&a->out, code);
+    out_str(&a->out, "text", why);
+    out_close(&a->out, "closed %s: %s", atlas_conn_peer_id(conn), why);
+}
+
+void node_message(app *a, atlas_conn *conn, const uint8_t *data, size_t len) {
+    atlas_path_info path = {.size = sizeof(path)};
+    char *clean = a->out.json ? NULL : out_clean(data, len);
+
+    (void)atlas_conn_get_path(conn, &path);
+    out_open(&a->out, "message");
+    out_str(&a->out, "peer", atlas_conn_peer_id(conn));
+    out_str(&a->out, "path", path_name(path.kind));
+    out_u64(&a->out, "bytes", len);
+    out_bytes(&a->out, "text", data, len);
+    out_close(&a->out, "message from %s: %s", atlas_conn_peer_id(conn), clean == NULL ? "" : clean);
+    free(clean);
+}
