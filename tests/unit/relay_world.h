@@ -37,12 +37,63 @@ typedef struct raw_node {
 
 typedef struct relay_world {
     sim_net *net;
+    size_t bytes;       /* of the relay's heap, without what wolfSSL takes */
+    size_t allocations; /* so far */
+    size_t fail_at;     /* the allocation (from 1) that fails, and all after it; 0: none */
     pair_node relay;
     atl_relay_server *server;
     atl_relay_limits limits;
     raw_node raw[4];
     size_t n_raw;
 } relay_world;
+
+/* ---- the relay's memory: each block begins with its size ---- */
+
+#define BLOCK_HEAD 16
+
+static relay_world *counted; /* the hooks' user is the simulated host */
+
+PAIR_UNUSED static void *counted_malloc(void *user, size_t size) {
+    relay_world *w = counted;
+    uint8_t *block;
+
+    (void)user;
+    w->allocations++;
+    if (w->fail_at != 0 && w->allocations >= w->fail_at) {
+        return NULL;
+    }
+    block = malloc(size + BLOCK_HEAD);
+    if (block == NULL) {
+        return NULL;
+    }
+    memcpy(block, &size, sizeof(size));
+    w->bytes += size;
+    return block + BLOCK_HEAD;
+}
+
+PAIR_UNUSED static void counted_free(void *user, void *ptr) {
+    relay_world *w = counted;
+    size_t size;
+
+    (void)user;
+    if (ptr != NULL) {
+        memcpy(&size, (uint8_t *)ptr - BLOCK_HEAD, sizeof(size));
+        w->bytes -= size;
+        free((uint8_t *)ptr - BLOCK_HEAD);
+    }
+}
+
+PAIR_UNUSED static void *counted_realloc(void *user, void *ptr, size_t size) {
+    uint8_t *moved = counted_malloc(user, size);
+    size_t old = 0;
+
+    if (moved != NULL && ptr != NULL) {
+        memcpy(&old, (uint8_t *)ptr - BLOCK_HEAD, sizeof(old));
+        memcpy(moved, ptr, old < size ? old : size);
+        counted_free(user, ptr);
+    }
+    return moved;
+}
 
 /* ---- the relay ---- */
 
@@ -99,6 +150,10 @@ PAIR_UNUSED static void world_start(relay_world *w) {
     sim_set_link(w->net, &link);
     pair_init(&w->relay, w->net, "10.0.0.1", 1, RELAY_PORT);
     atl_endpoint_free(w->relay.ep);
+    counted = w;
+    w->relay.env.hooks.malloc = counted_malloc;
+    w->relay.env.hooks.realloc = counted_realloc;
+    w->relay.env.hooks.free = counted_free;
     relay_start(w);
 }
 
@@ -422,6 +477,7 @@ PAIR_UNUSED static void world_done(relay_world *w) {
         atl_relay_server_free(w->server);
     }
     pair_done(&w->relay);
+    assert_int_equal(w->bytes, 0);
     sim_free(w->net);
 }
 

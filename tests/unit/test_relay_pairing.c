@@ -220,6 +220,108 @@ static void idle_circuits_end(void **state) {
     world_done(&w);
 }
 
+/* ---- what it costs ---- */
+
+#define MANY 64
+
+static void circuits_and_nodes_are_small(void **state) {
+    static relay_world w;
+    raw_node *a;
+    raw_node *b;
+    size_t before;
+
+    (void)state;
+    world_start(&w);
+    atl_relay_server_limits(w.server)->max_circuits_per_node = MANY;
+    atl_relay_server_limits(w.server)->handshakes = 0;
+    b = raw_new(&w);
+    raw_announce(&w, b);
+    before = w.bytes;
+    a = raw_new(&w);
+    raw_announce(&w, a);
+    print_message("announced node: %zu bytes without wolfSSL's\n", w.bytes - before);
+    assert_in_range(w.bytes - before, 1, 56 * 1024);
+    before = w.bytes;
+    for (uint64_t i = 0; i < MANY; i++) {
+        (void)raw_pair(&w, a, b, i);
+    }
+    assert_in_range((w.bytes - before) / MANY, 1, 1024);
+    print_message("circuit: %zu bytes\n", (w.bytes - before) / MANY);
+    world_done(&w);
+}
+
+/* Nothing is allocated for a packet. */
+static void packets_cost_no_memory(void **state) {
+    static relay_world w;
+    uint8_t packet[1200];
+    raw_node *a;
+    raw_node *b;
+    raw_circuit circuit;
+    atl_addr relay;
+    size_t before;
+
+    (void)state;
+    world_start(&w);
+    a = raw_new(&w);
+    b = raw_new(&w);
+    raw_announce(&w, b);
+    circuit = raw_pair(&w, a, b, 1);
+    world_run(&w, ATL_SECOND);
+    relay = pair_path(&w.relay).remote;
+    make_packet(packet, circuit.source_sends, sizeof(packet));
+    before = w.allocations;
+    for (int i = 0; i < 1000; i++) {
+        assert_int_equal(atl_endpoint_send_raw(a->node.ep, NULL, &relay, packet, sizeof(packet)),
+                         ATLAS_OK);
+    }
+    world_run(&w, 20 * ATL_MS);
+    assert_int_equal(world_stats(&w)->forwarded_packets, 1000);
+    assert_int_equal(w.allocations, before);
+    world_done(&w);
+}
+
+/* ---- no memory ---- */
+
+static int either_done(void *user) {
+    raw_node *raw = user;
+
+    return raw->n > 0 || raw->closed;
+}
+
+/* A relay whose memory runs out, for good, at any moment of an announcement or a pairing: it
+ * refuses or drops, and frees all. */
+static void survives_a_lack_of_memory(void **state) {
+    size_t n = 0;
+    int reached = 1;
+
+    (void)state;
+    while (reached) {
+        static relay_world w;
+        raw_node *a;
+        raw_node *b;
+
+        world_start(&w);
+        b = raw_new(&w);
+        raw_announce(&w, b);
+        a = raw_new(&w);
+        w.allocations = 0;
+        w.fail_at = ++n;
+        raw_announce_as(a, &a->node.id, 0, 0);
+        raw_connect_as(a, 1, &a->node.id, &b->node.id);
+        (void)sim_run(w.net, sim_now(w.net) + ATL_SECOND, either_done, b);
+        if (b->n > 0 && b->got[0].type == ATL_RELAY_INCOMING) {
+            raw_accept(b, raw_expect_incoming(&w, b).circuit, ATLAS_OK);
+        }
+        world_run(&w, ATL_SECOND);
+        reached = w.allocations >= n;
+        w.fail_at = 0;
+        world_run(&w, 20 * ATL_SECOND);
+        assert_int_equal(world_stats(&w)->nodes, 0);
+        world_done(&w);
+    }
+    assert_in_range(n, 3, 200);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(pairing_has_its_errors),
@@ -227,6 +329,9 @@ int main(void) {
         cmocka_unit_test(ends_of_circuits_are_told),
         cmocka_unit_test(forwards_between_the_two_and_nobody_else),
         cmocka_unit_test(idle_circuits_end),
+        cmocka_unit_test(circuits_and_nodes_are_small),
+        cmocka_unit_test(packets_cost_no_memory),
+        cmocka_unit_test(survives_a_lack_of_memory),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
