@@ -214,6 +214,54 @@ static void freed_with_everything_going_on(void **state) {
     finish();
 }
 
+/* ---- no memory ---- */
+
+static size_t allocations;
+static size_t fail_from;
+
+static void *failing_malloc(void *user, size_t size) {
+    (void)user;
+    return ++allocations >= fail_from ? NULL : malloc(size);
+}
+
+static void *failing_realloc(void *user, void *ptr, size_t size) {
+    (void)user;
+    return ++allocations >= fail_from ? NULL : realloc(ptr, size);
+}
+
+/* A node whose memory runs out, for good, at any moment of its presence, of a request or of an
+ * answer: every request has its one upcall, and nothing is left behind. */
+static void survives_a_lack_of_memory(void **state) {
+    size_t n = 0;
+    int reached = 1;
+
+    (void)state;
+    while (reached) {
+        atl_relay_request *request;
+        client_node *a;
+        client_node *b;
+        int32_t rc;
+
+        begin();
+        b = add_announced();
+        a = add();
+        allocations = 0;
+        fail_from = ++n;
+        a->node.env.hooks.malloc = failing_malloc;
+        a->node.env.hooks.realloc = failing_realloc;
+        atl_relay_client_want(a->client, 1, 1);
+        run(30 * ATL_MS);
+        rc = atl_relay_client_request(a->client, &b->node.id, 5 * ATL_SECOND, &request_ops, a,
+                                      &request);
+        run(6 * ATL_SECOND);
+        assert_int_equal(a->ready + a->failed, rc == ATLAS_OK);
+        reached = allocations >= n;
+        assert_int_equal(reached || a->ready, 1);
+        finish();
+    }
+    assert_in_range(n, 10, 400);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(carries_a_connection),
@@ -224,6 +272,7 @@ int main(void) {
         cmocka_unit_test(cancelled_requests_say_nothing),
         cmocka_unit_test(may_be_freed_from_its_upcall),
         cmocka_unit_test(freed_with_everything_going_on),
+        cmocka_unit_test(survives_a_lack_of_memory),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
