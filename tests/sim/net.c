@@ -12,15 +12,19 @@ void *sim_must(void *ptr) {
     return ptr;
 }
 
-sim_net *sim_new(uint64_t seed) {
+sim_net *sim_new_quiet(uint64_t seed) {
     sim_net *net = sim_must(calloc(1, sizeof(*net)));
 
-    printf("simulator: seed %llu\n", (unsigned long long)seed);
     net->rng = seed * UINT64_C(2862933555777941757) + 3037000493;
     net->now = 1000 * ATL_SECOND;
     net->link.delay = 10 * ATL_MS;
     net->link.mtu = 1472;
     return net;
+}
+
+sim_net *sim_new(uint64_t seed) {
+    printf("simulator: seed %llu\n", (unsigned long long)seed);
+    return sim_new_quiet(seed);
 }
 
 /* splitmix64 */

@@ -128,6 +128,7 @@ static void on_attempt(void *user, atlas_conn *conn, const char *addr, int32_t c
 
 static void on_stream(void *user, atlas_conn *conn, atlas_stream *stream) {
     (void)conn;
+    ((sim_node *)user)->streams++;
     assert_int_equal(atlas_stream_set_callbacks(stream, &STREAM, user), ATLAS_OK);
 }
 
@@ -178,6 +179,7 @@ static void on_connection(void *user, atlas_ctx *ctx, atlas_conn *conn) {
     (void)ctx;
     node->conn = conn;
     node->connected++;
+    node->conns++;
     assert_int_equal(atlas_conn_set_callbacks(conn, &CONN, node), ATLAS_OK);
     assert_int_equal(atlas_conn_get_path(conn, &path), ATLAS_OK);
     node->path = path.kind;
@@ -197,16 +199,108 @@ static void on_relay(void *user, atlas_ctx *ctx, const atlas_relay_event *event)
 
 /* ---- the node ---- */
 
+/* ---- the node's services: the host's, memory that is counted and can fail, a wrong clock ---- */
+
+/* In front of every block, so that freeing it can be counted. */
+typedef union block_head {
+    size_t size;
+    max_align_t align;
+} block_head;
+
+static int memory_fails(sim_node *node) {
+    sim_faults *faults = node->faults;
+
+    if (faults == NULL) {
+        return 0;
+    }
+    faults->count++;
+    return faults->fail_at != 0 && (faults->count == faults->fail_at ||
+                                    (faults->fail_on && faults->count > faults->fail_at));
+}
+
+static void *hook_realloc(void *user, void *ptr, size_t size) {
+    sim_node *node = user;
+    block_head *old = ptr == NULL ? NULL : (block_head *)ptr - 1;
+    size_t before = old == NULL ? 0 : old->size;
+    block_head *head = memory_fails(node) ? NULL : realloc(old, sizeof(*head) + size);
+
+    if (head == NULL) {
+        return NULL;
+    }
+    head->size = size;
+    node->live_blocks += old == NULL;
+    node->live_bytes += size - before;
+    if (node->live_bytes > node->peak_bytes) {
+        node->peak_bytes = node->live_bytes;
+    }
+    return head + 1;
+}
+
+static void *hook_malloc(void *user, size_t size) {
+    void *ptr = hook_realloc(user, NULL, size);
+
+    if (ptr != NULL) {
+        memset(ptr, 0xa5, size); /* so that nobody relies on zeros */
+    }
+    return ptr;
+}
+
+static void hook_free(void *user, void *ptr) {
+    sim_node *node = user;
+    block_head *head = (block_head *)ptr - 1;
+
+    if (ptr != NULL) {
+        node->live_blocks--;
+        node->live_bytes -= head->size;
+        free(head);
+    }
+}
+
+static uint64_t hook_now(void *user) {
+    sim_node *node = user;
+
+    return node->base.now(node->base.user);
+}
+
+static int64_t hook_wall(void *user) {
+    sim_node *node = user;
+
+    return node->base.wall(node->base.user) + node->wall_offset;
+}
+
+static int32_t hook_random(void *user, uint8_t *buf, size_t len) {
+    sim_node *node = user;
+
+    return node->base.random(node->base.user, buf, len);
+}
+
 /* With SIM_LOG in the environment: what the library says, with virtual time, to see why a scenario
  * failed. */
 static void on_log(void *user, int32_t level, const char *text) {
+    sim_node *node = user;
     char ip[ATLAS_ADDR_MAX];
     atl_addr addr;
 
-    sim_host_addr(user, &addr);
+    sim_host_addr(node->host, &addr);
     atl_addr_ip_text(&addr, ip);
-    printf("%12.6f %s %d %s\n", (double)sim_host_now(user) / 1e9, ip, (int)level, text);
+    printf("%12.6f %s %d %s\n", (double)sim_host_now(node->host) / 1e9, ip, (int)level, text);
 }
+
+void sim_node_hooks(sim_node *node, atlas_hooks *hooks) {
+    sim_host_hooks(node->host, &node->base);
+    memset(hooks, 0, sizeof(*hooks));
+    hooks->size = sizeof(*hooks);
+    hooks->user = node;
+    hooks->now = hook_now;
+    hooks->wall = hook_wall;
+    hooks->random = hook_random;
+    hooks->malloc = hook_malloc;
+    hooks->realloc = hook_realloc;
+    hooks->free = hook_free;
+    hooks->log = getenv("SIM_LOG") != NULL ? on_log : NULL;
+}
+
+/* ---- the node ---- */
 
 static void drive(void *user) {
     assert_int_equal(atlas_process(((sim_node *)user)->ctx, NULL, 0), ATLAS_OK);
@@ -216,7 +310,7 @@ static uint64_t deadline(void *user) {
     return atlas_next_deadline(((sim_node *)user)->ctx);
 }
 
-void sim_node_start(sim_node *node, uint16_t port) {
+static int32_t try_start(sim_node *node, uint16_t port) {
     atl_io_factory factory = {node, factory_open, factory_close, factory_process};
     atlas_callbacks callbacks = {.size = sizeof(callbacks),
                                  .user = node,
@@ -225,51 +319,95 @@ void sim_node_start(sim_node *node, uint16_t port) {
     atlas_hooks hooks;
     atlas_key *key;
     uint8_t seed[32];
+    int32_t rv;
 
     memset(seed, node->seed, sizeof(seed));
-    sim_host_hooks(node->host, &hooks);
-    hooks.log = getenv("SIM_LOG") != NULL ? on_log : NULL;
+    sim_node_hooks(node, &hooks);
     assert_int_equal(atlas_key_from_seed(seed, &key), ATLAS_OK);
-    assert_int_equal(atl_ctx_new_with_io(&hooks, key, &factory, &node->ctx), ATLAS_OK);
+    rv = atl_ctx_new_with_io(&hooks, key, &factory, &node->ctx);
     atlas_key_free(key);
+    if (rv != ATLAS_OK) {
+        return rv;
+    }
     assert_int_equal(atlas_set_u64(node->ctx, ATLAS_OPT_PORT, port), ATLAS_OK);
     assert_int_equal(atlas_set_callbacks(node->ctx, &callbacks), ATLAS_OK);
-    assert_int_equal(atlas_open(node->ctx), ATLAS_OK);
+    rv = atlas_open(node->ctx);
+    if (rv != ATLAS_OK) {
+        sim_node_done(node);
+        return rv;
+    }
     assert_int_equal(atlas_local_addr(node->ctx, 0, node->addr, sizeof(node->addr)), ATLAS_OK);
     node->got_hash = FNV_START;
     node->sent_hash = FNV_START;
     sim_host_program(node->host, drive, deadline, node);
     sim_host_set_down(node->host, 0);
+    return ATLAS_OK;
 }
 
-void sim_node_init(sim_node *node, sim_net *net, const char *ip, uint8_t seed, uint16_t port) {
+void sim_node_start(sim_node *node, uint16_t port) {
+    assert_int_equal(try_start(node, port), ATLAS_OK);
+}
+
+int32_t sim_node_try_init(sim_node *node, sim_net *net, const char *ip, uint8_t seed, uint16_t port,
+                          sim_faults *faults) {
     memset(node, 0, sizeof(*node));
     node->host = sim_host_new(net, ip);
     node->seed = seed;
-    sim_node_start(node, port);
+    node->faults = faults;
+    return try_start(node, port);
+}
+
+void sim_node_init(sim_node *node, sim_net *net, const char *ip, uint8_t seed, uint16_t port) {
+    assert_int_equal(sim_node_try_init(node, net, ip, seed, port, NULL), ATLAS_OK);
+}
+
+static void end(sim_node *node) {
+    assert_int_equal(atlas_free(node->ctx), ATLAS_OK);
+    node->ctx = NULL;
+    node->conn = NULL;
+    node->out = NULL;
+    assert_int_equal(node->live_blocks, 0);
+    assert_int_equal(node->live_bytes, 0);
 }
 
 void sim_node_kill(sim_node *node) {
     sim_host_set_down(node->host, 1);
-    assert_int_equal(atlas_free(node->ctx), ATLAS_OK);
-    node->ctx = NULL;
-    node->conn = NULL;
+    end(node);
 }
 
 void sim_node_done(sim_node *node) {
     if (node->ctx != NULL) {
-        assert_int_equal(atlas_free(node->ctx), ATLAS_OK);
-        node->ctx = NULL;
+        sim_host_program(node->host, NULL, NULL, NULL);
+        end(node);
     }
 }
 
 int32_t sim_node_dial(sim_node *node, const char *target, uint64_t timeout_ms) {
-    return atlas_dial(node->ctx, target, timeout_ms, &CONN, node, &node->conn);
+    int32_t rv = atlas_dial(node->ctx, target, timeout_ms, &CONN, node, &node->conn);
+
+    node->conns += rv == ATLAS_OK;
+    return rv;
+}
+
+int32_t sim_node_message(sim_node *node, const char *text) {
+    int32_t rv = atlas_conn_send_message(node->conn, text, strlen(text), NULL);
+
+    node->sent_next += rv == ATLAS_OK;
+    return rv;
+}
+
+int32_t sim_node_try_send(sim_node *node, uint64_t bytes) {
+    int32_t rv = atlas_stream_open(node->conn, 0, &STREAM, node, &node->out);
+
+    if (rv == ATLAS_OK) {
+        node->streams++;
+        node->to_send = bytes;
+        node->sent_bytes = 0;
+        pump(node);
+    }
+    return rv;
 }
 
 void sim_node_send(sim_node *node, uint64_t bytes) {
-    node->to_send = bytes;
-    node->sent_bytes = 0;
-    assert_int_equal(atlas_stream_open(node->conn, 0, &STREAM, node, &node->out), ATLAS_OK);
-    pump(node);
+    assert_int_equal(sim_node_try_send(node, bytes), ATLAS_OK);
 }

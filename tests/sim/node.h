@@ -6,8 +6,21 @@
 
 #include <atlas/atlas.h>
 
+/* Makes allocations of the contexts that share it fail. */
+typedef struct sim_faults {
+    uint64_t count;   /* allocations so far */
+    uint64_t fail_at; /* the one (from 1) that fails; 0: none */
+    int fail_on;      /* 1: all after it too */
+} sim_faults;
+
 typedef struct sim_node {
     sim_host *host;
+    atlas_hooks base;    /* the host's own hooks */
+    sim_faults *faults;  /* NULL: memory never fails */
+    int64_t wall_offset; /* milliseconds by which this node's wall clock is wrong */
+    size_t live_blocks;  /* memory that the context holds; none when it has been freed */
+    size_t live_bytes;
+    size_t peak_bytes;
     atlas_ctx *ctx;
     uint8_t seed;
     char addr[ATLAS_MULTIADDR_MAX]; /* where it listens, with its peer id */
@@ -31,7 +44,10 @@ typedef struct sim_node {
     int sent; /* messages acknowledged */
     int32_t sent_code;
     int streams_closed;
-    int finals; /* final events of connections */
+    int finals;    /* final events of connections */
+    int conns;     /* connection handles that were given: dials and accepted ones */
+    int streams;   /* stream handles that were given */
+    int sent_next; /* messages taken for sending by sim_node_message() */
     /* the transfer being sent */
     atlas_stream *out;
     uint64_t to_send;
@@ -42,6 +58,11 @@ typedef struct sim_node {
 
 /* A context on a fresh host. `port` 0 = any. */
 void sim_node_init(sim_node *node, sim_net *net, const char *ip, uint8_t seed, uint16_t port);
+/* The same without assertions: the code of the first call that failed; then there is no context. */
+int32_t sim_node_try_init(sim_node *node, sim_net *net, const char *ip, uint8_t seed, uint16_t port,
+                          sim_faults *faults);
+/* The hooks of the node's context; what another one allocates with them is counted here too. */
+void sim_node_hooks(sim_node *node, atlas_hooks *hooks);
 /* The same identity again after sim_node_stop(), as a restarted program. */
 void sim_node_start(sim_node *node, uint16_t port);
 /* The program is killed: nothing more is sent. */
@@ -49,6 +70,10 @@ void sim_node_kill(sim_node *node);
 void sim_node_done(sim_node *node);
 /* Dials with callbacks that fill in the node. */
 int32_t sim_node_dial(sim_node *node, const char *target, uint64_t timeout_ms);
+/* Sends a text, counted. */
+int32_t sim_node_message(sim_node *node, const char *text);
+/* Opens a stream for sim_node_send() without asserting that this works. */
+int32_t sim_node_try_send(sim_node *node, uint64_t bytes);
 /* Sends `bytes` of a pattern on a new stream of the node's connection, as the peer takes them. */
 void sim_node_send(sim_node *node, uint64_t bytes);
 
