@@ -136,7 +136,7 @@ int bench_socket(struct sockaddr_in *local, int gro) {
 }
 
 typedef union control {
-    char buf[CMSG_SPACE(sizeof(int))];
+    char buf[256]; /* sockets of the library ask for more than the train size */
     struct cmsghdr align;
 } control;
 
@@ -242,7 +242,7 @@ static void relay_loop(int cpu, uint64_t presence_ms, char *addr, int ready, atl
     }
 }
 
-pid_t bench_relay_process(int cpu, uint64_t presence_ms, char addr[ATLAS_MULTIADDR_MAX], atlas_relay_stats *stats) {
+pid_t bench_relay_process(int cpu, uint64_t presence_ms, char addr[ATLAS_MULTIADDR_MAX], void (*prepare)(void), atlas_relay_stats *stats) {
     char *shared = bench_shared(ATLAS_MULTIADDR_MAX);
     int ready[2];
     char byte;
@@ -253,6 +253,9 @@ pid_t bench_relay_process(int cpu, uint64_t presence_ms, char addr[ATLAS_MULTIAD
     }
     pid = bench_fork();
     if (pid == 0) {
+        if (prepare != NULL) {
+            prepare();
+        }
         relay_loop(cpu, presence_ms, shared, ready[1], stats);
     }
     close(ready[1]);

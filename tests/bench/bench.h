@@ -54,8 +54,9 @@ atlas_ctx *bench_context(const atlas_hooks *hooks);
 void bench_address(atlas_ctx *ctx, char out[ATLAS_MULTIADDR_MAX]);
 /* Lifts every limit of a relay server and starts it. */
 void bench_relay(atlas_ctx *ctx, uint64_t presence_ms);
-/* Forks a relay pinned to `cpu`, which runs until it is stopped; `addr` receives its address. `stats` (shared, may be NULL) is kept up to date. */
-pid_t bench_relay_process(int cpu, uint64_t presence_ms, char addr[ATLAS_MULTIADDR_MAX], atlas_relay_stats *stats);
+/* Forks a relay pinned to `cpu`, which runs until it is stopped; `addr` receives its address. `prepare` (may be NULL) is called in the
+ * child first; `stats` (shared memory, may be NULL) is kept up to date. */
+pid_t bench_relay_process(int cpu, uint64_t presence_ms, char addr[ATLAS_MULTIADDR_MAX], void (*prepare)(void), atlas_relay_stats *stats);
 /* Drives two contexts (b may be NULL) until *flag, at most `seconds`. */
 void bench_drive(atlas_ctx *a, atlas_ctx *b, const int *flag, double seconds, const char *what);
 

@@ -131,7 +131,7 @@ int main(int argc, char **argv) {
     pid_t sender;
 
     if (relayed) {
-        relay_pid = bench_relay_process(1, 2000, relay, NULL);
+        relay_pid = bench_relay_process(1, 2000, relay, NULL, NULL);
     }
     ctx = bench_context(NULL);
     listen_at(ctx, relayed ? relay : NULL, target);
