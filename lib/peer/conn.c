@@ -140,6 +140,8 @@ int32_t atl_conn_set_callbacks(atlas_conn *conn, const atlas_conn_callbacks *cal
 /* ---- the QUIC connection ---- */
 
 void atl_conn_adopt(atlas_conn *conn, atl_qconn *q) {
+    int32_t rv;
+
     conn->q = q;
     atl_qconn_set_ops(q, &conn_ops, conn);
     atl_qconn_keepalive(q, conn->peers->limits.idle_timeout / 3);
@@ -149,8 +151,9 @@ void atl_conn_adopt(atlas_conn *conn, atl_qconn *q) {
         return;
     }
     conn->state = ATL_CONN_STATE_OPEN;
-    if (atl_control_open(conn) != ATLAS_OK) {
-        atl_conn_close(conn, ATLAS_ERR_NOMEM, 0, ATL_CLOSE_RESOURCES, "out of memory");
+    rv = atl_control_open(conn);
+    if (rv != ATLAS_OK) {
+        atl_conn_close(conn, rv, 0, ATL_CLOSE_RESOURCES, "no control stream");
         return;
     }
     conn->ready = 1;
