@@ -1,0 +1,11 @@
+/* One mutual handshake of the bare ngtcp2 and wolfSSL pair. */
+#ifndef BENCH_BARE_HANDSHAKE_H
+#define BENCH_BARE_HANDSHAKE_H
+
+#include "bench.h"
+
+void bare_handshake_init(void);
+/* Both ends, until the client's handshake is confirmed; then both are freed. */
+void bare_handshake(void);
+
+#endif
