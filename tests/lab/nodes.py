@@ -9,20 +9,27 @@ import time
 
 
 class Failed(Exception):
-    """What was waited for did not come."""
+    """What was waited for did not come, or is not what it should be."""
+
+
+def now():
+    return time.monotonic()
 
 
 class Process:
-    """One running atlas command; its events can be waited for."""
+    """One running atlas command; its events can be waited for, each once and in order."""
 
     def __init__(self, argv, name):
         self.name = name
         self.events = []
         self.errors = []
         self.queue = queue.Queue()
-        self.proc = subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, errors="replace")
-        for stream, sink in ((self.proc.stdout, self.on_line), (self.proc.stderr, self.errors.append)):
-            threading.Thread(target=self.pump, args=(stream, sink), daemon=True).start()
+        self.proc = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+                                     errors="replace")
+        self.threads = [threading.Thread(target=self.pump, args=pair, daemon=True)
+                        for pair in ((self.proc.stdout, self.on_line), (self.proc.stderr, self.errors.append))]
+        for thread in self.threads:
+            thread.start()
 
     @staticmethod
     def pump(stream, sink):
@@ -30,74 +37,147 @@ class Process:
             sink(line.rstrip("\n"))
 
     def on_line(self, line):
-        self.queue.put(json.loads(line))
+        try:
+            event = json.loads(line)
+        except ValueError:
+            self.errors.append(f"no JSON: {line}")
+            return
+        event["at"] = now()
+        self.queue.put(event)
 
-    def wait(self, event, seconds=15, **fields):
-        """The next event of that name whose fields are as given."""
-        end = time.monotonic() + seconds
+    def take(self, seconds):
+        """The next event whatever it is; None after so long, or at the end."""
+        end = now() + seconds
         while True:
-            left = end - time.monotonic()
-            if left <= 0:
-                raise Failed(f"{self.name}: no event {event} {fields} within {seconds} s; had {self.events[-8:]}; {self.errors[-5:]}")
             try:
-                got = self.queue.get(timeout=min(left, 0.5))
+                event = self.queue.get(timeout=max(0.0, min(end - now(), 0.2)))
             except queue.Empty:
-                if self.proc.poll() is not None and self.queue.empty():
-                    raise Failed(f"{self.name} ended with {self.proc.returncode} while waiting for {event} {fields}; "
-                                 f"had {self.events[-8:]}; {self.errors[-5:]}") from None
+                alive = any(thread.is_alive() for thread in self.threads)
+                if now() >= end or (not alive and self.queue.empty()):
+                    return None
                 continue
-            self.events.append(got)
+            self.events.append(event)
+            return event
+
+    def wait(self, event, seconds=20, **fields):
+        """The next event of that name whose fields are as given."""
+        end = now() + seconds
+        while True:
+            got = self.take(max(0.0, end - now()))
+            if got is None:
+                raise Failed(f"{self.name}: no event {event} {fields or ''} within {seconds} s\n{self.story()}")
             if got.get("event") == event and all(got.get(k) == v for k, v in fields.items()):
                 return got
 
-    def finish(self, seconds=60):
+    def all(self, event):
+        """Every event of that name so far; the process has ended, or what matters was waited for."""
+        while not self.queue.empty():
+            self.take(0)
+        return [e for e in self.events if e["event"] == event]
+
+    def finish(self, seconds=90):
         """Waits for the end and gives the exit code."""
         try:
-            return self.proc.wait(seconds)
+            code = self.proc.wait(seconds)
         except subprocess.TimeoutExpired:
-            self.proc.kill()
-            raise Failed(f"{self.name} did not end within {seconds} s; had {self.events[-8:]}; {self.errors[-5:]}") from None
+            self.kill()
+            raise Failed(f"{self.name} did not end within {seconds} s\n{self.story()}") from None
+        for thread in self.threads:
+            thread.join()
+        return code
 
-    def stop(self, seconds=15):
-        """SIGTERM and a clean end."""
+    def expect(self, code, seconds=90):
+        got = self.finish(seconds)
+        if got != code:
+            raise Failed(f"{self.name} ended with {got} instead of {code}\n{self.story()}")
+
+    def stop(self, seconds=20):
+        """SIGTERM, and a clean end with exit code 0."""
         if self.proc.poll() is None:
             self.proc.send_signal(signal.SIGTERM)
-        return self.finish(seconds)
+        self.expect(0, seconds)
 
     def kill(self):
         if self.proc.poll() is None:
             self.proc.kill()
         self.proc.wait()
 
+    def story(self):
+        """What the process said last."""
+        self.all("")
+        shown = [json.dumps({k: v for k, v in e.items() if k != "at"}) for e in self.events[-10:]]
+        return "\n".join(f"    {line}" for line in [f"{self.name}:", *shown, *self.errors[-30:]])
+
 
 class Node:
     """An identity of the program: a directory with a key, on a host of the lab (None: this machine)."""
 
-    def __init__(self, lab, host, program, directory):
-        self.lab, self.host, self.program, self.dir = lab, host, program, directory
-        os.makedirs(directory, exist_ok=True)
+    def __init__(self, program, directory, lab=None, host=None, config=""):
+        self.program, self.dir, self.lab, self.host = program, directory, lab, host
+        self.inbox = os.path.join(directory, "inbox")
         self.started = []
-        self.run("init")
-        self.id = self.run("id")[1].strip().split()[-1]
+        self.options = []  # for every command that opens a socket
+        os.makedirs(directory)
+        self.check("init")
+        os.makedirs(self.inbox)
+        if config:
+            self.configure(config)
+        self.id = self.check("id").strip()
 
-    def argv(self, *args):
-        command = [self.program, args[0], "--dir", self.dir, *args[1:]]
-        return command if self.lab is None or self.host is None else self.lab.argv(self.host, command)
+    def configure(self, text):
+        with open(os.path.join(self.dir, "state", "config.toml"), "w", encoding="utf-8") as file:
+            file.write(text)
+
+    def argv(self, command, *args):
+        argv = [self.program, command, "--dir", self.dir, *args]
+        return argv if self.lab is None else self.lab.argv(self.host, argv)
 
     def run(self, *args, seconds=60):
         """Runs a command to its end: exit code, what it printed, and its complaints."""
-        done = subprocess.run(self.argv(*args), capture_output=True, text=True, errors="replace", timeout=seconds, check=False)
+        done = subprocess.run(self.argv(*args), stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace",
+                              timeout=seconds, check=False)
         return done.returncode, done.stdout, done.stderr
 
-    def start(self, *args):
-        process = Process(self.argv(*args, "--json"), f"{args[0]} on {self.host or 'this host'}")
+    def check(self, *args, seconds=60):
+        code, text, complaints = self.run(*args, seconds=seconds)
+        if code != 0:
+            raise Failed(f"atlas {args[0]} ended with {code}: {complaints}{text}")
+        return text
+
+    def start(self, command, *args):
+        process = Process(self.argv(command, *self.options, *args, "--json"), f"{command} on {self.host or 'this host'}")
         self.started.append(process)
         return process
+
+    def relay(self, *args):
+        """Starts a relay, and waits until it serves: the process and its multiaddr."""
+        process = self.start("relay", *args)
+        return process, with_id(process.wait("ready")["addr"], self.id)
+
+    def listen(self, *args):
+        """Starts listening; what is received goes to the inbox."""
+        return self.start("listen", "--out", self.inbox, *args)
 
     def stop_all(self):
         for process in self.started:
             process.kill()
         self.started = []
+
+
+def with_id(addr, peer):
+    """A multiaddr that ends in the peer's id."""
+    return addr if addr.endswith(f"/p2p/{peer}") else f"{addr}/p2p/{peer}"
+
+
+def multiaddr(address):
+    """ADDRESS:PORT as a direct multiaddr."""
+    host, port = address.rsplit(":", 1)
+    return f"/ip{6 if '[' in host else 4}/{host.strip('[]')}/udp/{port}/quic-v1"
+
+
+def circuit(relay, peer):
+    """The way to that peer through that relay, and no other."""
+    return f"{relay}/p2p-circuit/p2p/{peer}"
 
 
 def json_lines(text):

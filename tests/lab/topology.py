@@ -1,10 +1,8 @@
 """Hosts and NATs out of network namespaces and nftables.
 
 A public network (203.0.113.0/24, a bridge in a namespace of its own) with servers on it, and nodes that are either on it themselves or
-behind a router that translates addresses. Everything is made by this process and removed by it; names carry its number, so that labs can
-run side by side."""
-import os
-import shutil
+behind a router that translates addresses. sandbox.py has made room for it: names are the lab's own."""
+import shlex
 import subprocess
 
 PUBLIC = "203.0.113"
@@ -13,33 +11,20 @@ CARRIER = "100.64"
 # What a router does to UDP. Its input policy is drop: an unsolicited packet that were accepted would change the mapping that the
 # node behind gets towards that peer.
 NATS = ("none", "full-cone", "port-restricted", "symmetric", "cgnat")
+# Whether a node behind it is reached by those it has not written to.
+OPEN = ("none", "full-cone")
 
 
 class LabError(Exception):
     """The lab could not be built."""
 
 
-def have_namespaces():
-    """Whether this machine lets us make namespaces and NATs; the reason when not."""
-    if os.geteuid() != 0:
-        return "not root"
-    for tool in ("ip", "nft", "conntrack"):
-        if shutil.which(tool) is None and not os.path.exists(f"/usr/sbin/{tool}"):
-            return f"no {tool}"
-    name = f"atl{os.getpid()}t"
-    made = subprocess.run(["ip", "netns", "add", name], capture_output=True, text=True, check=False)
-    if made.returncode != 0:
-        return made.stderr.strip()
-    rules = "table ip t {\n chain c {\n type nat hook postrouting priority 100;\n masquerade fully-random\n }\n}\n"
-    nat = subprocess.run(["ip", "netns", "exec", name, "nft", "-f", "-"], input=rules, capture_output=True, text=True, check=False)
-    subprocess.run(["ip", "netns", "del", name], capture_output=True, check=False)
-    return nat.stderr.strip() if nat.returncode != 0 else ""
-
-
 def nat_rules(kind):
     """The nftables rules of a router whose inside is `lan` and whose outside is `wan`."""
     flags = " fully-random" if kind == "symmetric" else ""
     cone = kind == "full-cone"
+    mapped = 'iifname "wan" meta l4proto udp dnat ip to udp dport map @peers' if cone else ""
+    learned = 'oifname "wan" meta l4proto udp update @peers { udp sport : ct original ip saddr . ct original proto-src }' if cone else ""
     return f"""
 table ip lab {{
     map peers {{
@@ -61,7 +46,7 @@ table ip lab {{
     }}
     chain prerouting {{
         type nat hook prerouting priority -100;
-        {'iifname "wan" meta l4proto udp dnat ip to udp dport map @peers' if cone else ''}
+        {mapped}
     }}
     chain postrouting {{
         type nat hook postrouting priority 100;
@@ -69,82 +54,64 @@ table ip lab {{
     }}
     chain learn {{
         type filter hook postrouting priority 200;
-        {'oifname "wan" meta l4proto udp update @peers { udp sport : ct original ip saddr . ct original proto-src }' if cone else ''}
+        {learned}
     }}
 }}
 """
 
 
+def sh(argv, text=None):
+    argv = shlex.split(argv) if isinstance(argv, str) else argv
+    done = subprocess.run(argv, input=text, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        raise LabError(f"{' '.join(argv)}: {done.stderr.strip()}")
+    return done.stdout
+
+
 class Lab:
-    """One public network and what hangs on it. Use it as a context manager."""
+    """One public network and what hangs on it."""
 
     def __init__(self):
-        self.prefix = f"atl{os.getpid()}"
-        self.spaces = []
-        self.links = 0
-
-    def __enter__(self):
-        self.inet = self.space("inet")
-        self.run("inet", "ip link add br0 type bridge")
-        self.run("inet", "ip link set br0 up")
-        self.run("inet", f"ip addr add {PUBLIC}.1/24 dev br0")
-        return self
-
-    def __exit__(self, *exc):
-        self.close()
-
-    def close(self):
-        for name in reversed(self.spaces):
-            pids = subprocess.run(["ip", "netns", "pids", name], capture_output=True, text=True, check=False).stdout.split()
-            if pids:
-                subprocess.run(["kill", "-9", *pids], check=False, capture_output=True)
-            subprocess.run(["ip", "netns", "del", name], check=False, capture_output=True)
-        self.spaces = []
-
-    def full(self, name):
-        return f"{self.prefix}{name}"
+        self.hosts = []
+        self.space("inet")
+        self.ip("inet", "link add br0 type bridge", "link set br0 up", f"addr add {PUBLIC}.1/24 dev br0")
 
     def space(self, name):
-        self.sh(f"ip netns add {self.full(name)}")
-        self.spaces.append(self.full(name))
-        self.run(name, "ip link set lo up")
-        return name
+        sh(["ip", "netns", "add", name])
+        self.hosts.append(name)
+        self.ip(name, "link set lo up")
 
     @staticmethod
-    def sh(command, text=None):
-        done = subprocess.run(command.split(), input=text, capture_output=True, text=True, check=False)
-        if done.returncode != 0:
-            raise LabError(f"{command}: {done.stderr.strip()}")
-        return done.stdout
+    def ip(name, *commands):
+        """Commands of ip(8) on that host."""
+        sh(["ip", "-n", name, "-batch", "-"], "\n".join(commands) + "\n")
+
+    @staticmethod
+    def argv(name, argv):
+        """The command line that runs `argv` on that host."""
+        return ["ip", "netns", "exec", name, *argv]
 
     def run(self, name, command, text=None):
-        return self.sh(f"ip netns exec {self.full(name)} {command}", text)
-
-    def argv(self, name, argv):
-        """The command line that runs `argv` on that host."""
-        return ["ip", "netns", "exec", self.full(name), *argv]
+        return sh(self.argv(name, shlex.split(command)), text)
 
     def cable(self, a, a_dev, b, b_dev):
-        self.links += 1
-        x, y = f"v{os.getpid() % 100000}a{self.links}", f"v{os.getpid() % 100000}b{self.links}"
-        self.sh(f"ip link add {x} type veth peer name {y}")
-        for end, host, dev in ((x, a, a_dev), (y, b, b_dev)):
-            self.sh(f"ip link set {end} netns {self.full(host)}")
-            self.run(host, f"ip link set {end} name {dev}")
-            self.run(host, f"ip link set {dev} up")
+        sh(f"ip link add {a_dev} netns {a} type veth peer name {b_dev} netns {b}")
+        self.ip(a, f"link set {a_dev} up")
+        self.ip(b, f"link set {b_dev} up")
 
-    def plug(self, name, dev, address, port):
-        """A device of `name` on the public bridge."""
-        self.cable(name, dev, "inet", f"p{port}")
-        self.run("inet", f"ip link set p{port} master br0")
-        self.run(name, f"ip addr add {address}/24 dev {dev}")
+    def plug(self, name, dev, last):
+        """A device of `name` on the public bridge, with that last byte of the address."""
+        self.cable(name, dev, "inet", f"p{last}")
+        self.ip("inet", f"link set p{last} master br0")
+        self.ip(name, f"addr add {PUBLIC}.{last}/24 dev {dev}")
+        return f"{PUBLIC}.{last}"
 
     def public_host(self, name, last):
-        """A host with a public address."""
+        """A host with a public address, which is returned."""
         self.space(name)
-        self.plug(name, "eth0", f"{PUBLIC}.{last}", last)
-        self.run(name, f"ip route add default via {PUBLIC}.1")
-        return f"{PUBLIC}.{last}"
+        address = self.plug(name, "eth0", last)
+        self.ip(name, f"route add default via {PUBLIC}.1")
+        return address
 
     def router(self, name, kind):
         self.space(name)
@@ -152,23 +119,23 @@ class Lab:
         self.run(name, "nft -f -", nat_rules(kind))
 
     def node(self, name, nat, number):
-        """A node behind a NAT of that kind (or none); `number` 1..9 keeps addresses apart. Returns its own address."""
+        """A host behind a NAT of that kind (or none); `number` 1..99 keeps addresses apart. Returns its public address: its own,
+        or that of the outermost router."""
         if nat == "none":
-            return self.public_host(name, 50 + number)
-        router = f"r{name}"
+            return self.public_host(name, 100 + number)
+        router = f"{name}-home"
         self.router(router, "port-restricted" if nat == "cgnat" else nat)
         self.space(name)
         self.cable(name, "eth0", router, "lan")
-        self.run(router, f"ip addr add 192.168.{number}.1/24 dev lan")
-        self.run(name, f"ip addr add 192.168.{number}.2/24 dev eth0")
-        self.run(name, f"ip route add default via 192.168.{number}.1")
+        self.ip(router, f"addr add 192.168.{number}.1/24 dev lan")
+        self.ip(name, f"addr add 192.168.{number}.2/24 dev eth0", f"route add default via 192.168.{number}.1")
         if nat == "cgnat":
-            carrier = f"c{name}"
+            carrier = f"{name}-carrier"
             self.router(carrier, "port-restricted")
             self.cable(router, "wan", carrier, "lan")
-            self.run(carrier, f"ip addr add {CARRIER}.{number}.1/24 dev lan")
-            self.run(router, f"ip addr add {CARRIER}.{number}.2/24 dev wan")
-            self.run(router, f"ip route add default via {CARRIER}.{number}.1")
+            self.ip(carrier, f"addr add {CARRIER}.{number}.1/24 dev lan")
+            self.ip(router, f"addr add {CARRIER}.{number}.2/24 dev wan", f"route add default via {CARRIER}.{number}.1")
             router = carrier
-        self.plug(router, "wan", f"{PUBLIC}.{20 + number}", 20 + number)
-        return f"192.168.{number}.2"
+        outside = self.plug(router, "wan", 100 + number)
+        self.ip(router, f"route add default via {PUBLIC}.1")
+        return outside

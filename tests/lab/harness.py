@@ -1,0 +1,155 @@
+"""What the tests of the lab share: a place to run in, checks, files, and an end that leaves nothing behind."""
+import hashlib
+import os
+import signal
+import subprocess
+import sys
+import traceback
+
+import nodes
+import sandbox
+import topology
+
+SKIPPED = 77
+RELAY_PORT = "4001"
+
+
+def check(condition, text):
+    if not condition:
+        raise nodes.Failed(text)
+
+
+def say(text):
+    print(text, flush=True)
+
+
+def make_file(path, size):
+    """A file of random bytes; returns its hash."""
+    data = os.urandom(size)
+    with open(path, "wb") as file:
+        file.write(data)
+    return hashlib.sha256(data).hexdigest()
+
+
+def hash_of(path):
+    with open(path, "rb") as file:
+        return hashlib.sha256(file.read()).hexdigest()
+
+
+class World:
+    """A lab with a relay, and nodes on its hosts."""
+
+    def __init__(self, program, work=sandbox.WORK):
+        self.program, self.work = program, work
+        self.lab = topology.Lab()
+        self.nodes = []
+
+    def node(self, host, config=""):
+        """An identity on a host that exists."""
+        node = nodes.Node(self.program, os.path.join(self.work, f"{host}-{len(self.nodes)}"), self.lab, host, config)
+        self.nodes.append(node)
+        return node
+
+    def behind(self, name, nat, number, config=""):
+        """A new host behind such a NAT, and an identity on it; .outside is its public address."""
+        outside = self.lab.node(name, nat, number)
+        node = self.node(name, config)
+        node.outside, node.nat = outside, nat
+        return node
+
+    def start_relay(self, config="", name="relay", last=2):
+        """A new public host with a relay that runs; .addr is its multiaddr, .process what runs."""
+        address = self.lab.public_host(name, last)
+        node = self.node(name, config)
+        node.address = address
+        node.process, node.addr = node.relay("--port", RELAY_PORT, "-4")
+        return node
+
+    def stop(self):
+        """A clean end of everything; what ends badly is a failure."""
+        for node in self.nodes:
+            for process in node.started:
+                if process.proc.poll() is None:
+                    process.stop()
+                bad = [line for line in process.errors if "Sanitizer" in line or "runtime error" in line]
+                check(not bad, f"{process.name}: {process.errors}")
+
+    def kill(self):
+        for node in self.nodes:
+            node.stop_all()
+
+
+class Capture:
+    """tcpdump on a device of a host, from when the object is made until stop()."""
+
+    def __init__(self, lab, host, device, path, what="udp"):
+        self.path = path
+        argv = ["tcpdump", "-i", device, "-n", "-U", "-s", "0", "-B", "65536", "-Z", "root", "-w", path, *what.split()]
+        self.proc = subprocess.Popen(lab.argv(host, argv), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+        line = self.proc.stderr.readline()
+        while line and "listening on" not in line:
+            line = self.proc.stderr.readline()
+        check(line, f"tcpdump does not start on {host}")
+
+    def stop(self):
+        """The bytes of the capture, and how many packets it has; none may have been lost."""
+        self.proc.send_signal(signal.SIGINT)
+        report = self.proc.communicate(timeout=30)[1]
+        counts = {words[1:2][0] if len(words) < 5 else " ".join(words[1:]): int(words[0])
+                  for words in (line.split() for line in report.splitlines()) if words and words[0].isdigit()}
+        with open(self.path, "rb") as file:
+            data = file.read()
+        dropped = [n for what, n in counts.items() if "dropped" in what]
+        check(dropped == [0], f"tcpdump lost packets: {report}")
+        captured = [n for what, n in counts.items() if "captured" in what]
+        check(len(captured) == 1, f"tcpdump does not say how many packets it has: {report}")
+        return data, captured[0]
+
+
+def send(sender, target, *args, code=0, seconds=90):
+    """atlas send; the process, which has ended with that code."""
+    process = sender.start("send", *args, target)
+    process.expect(code, seconds)
+    return process
+
+
+def verify(receiver, name, digest):
+    """The file is in the inbox, whole."""
+    path = os.path.join(receiver.inbox, name)
+    check(os.path.exists(path), f"{name} is not in the inbox of {receiver.host}: {os.listdir(receiver.inbox)}")
+    check(hash_of(path) == digest, f"{name} arrived on {receiver.host} with another hash")
+
+
+def stop_here(number, frame):
+    raise KeyboardInterrupt
+
+
+def main(body):
+    """Runs body(world) inside a lab. The program is the first argument. Exits with 0, 1, or 77 when this machine has no lab."""
+    if len(sys.argv) != 2 or not os.access(sys.argv[1], os.X_OK):
+        sys.exit(f"usage: {sys.argv[0]} ATLAS_PROGRAM")
+    reason = sandbox.enter()
+    if reason:
+        say(f"cannot run here: {reason}")
+        sys.exit(1 if os.environ.get("ATLAS_REQUIRE_ALL") == "1" else SKIPPED)
+    signal.signal(signal.SIGTERM, stop_here)
+    world = World(os.path.abspath(sys.argv[1]))
+    code = 1
+    try:
+        body(world)
+        world.stop()
+        code = 0
+    except (nodes.Failed, topology.LabError) as failure:
+        say(f"FAILED: {failure}")
+        for node in world.nodes:
+            for process in node.started[-4:]:
+                say(process.story())
+    except KeyboardInterrupt:
+        say("interrupted")
+    except Exception:
+        traceback.print_exc()
+    finally:
+        world.kill()
+    if code == 0:
+        say("passed")
+    sys.exit(code)
