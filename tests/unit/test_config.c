@@ -63,55 +63,56 @@ static uint64_t number(const atl_config *config, const char *section, const char
     return config->value[i];
 }
 
+static const char whole_text[] =
+    "# of others\n"
+    "schema = 3\n"
+    "[identity]\nname = \"a; b # c\"\n"
+    "list = [\n  [1, 2],\n  [\"network]\", 3],\n]\n"
+    "text = \"\"\"\n[network]\nport = 1\n\"\"\"\n"
+    "[[tables]]\nx = { a = [1,\n2] }\n"
+    "\n"
+    "[network]\n"
+    "port = 4_001 # mine\n"
+    "ipv6 = false ; not here\n"
+    "relays = [\n"
+    "  '" RELAY_A
+    "', # the first; with a comment\n"
+    "\n"
+    "  \"/dns4/relay.example.org/udp/443/quic-v1/p2p/" ID_A
+    "\" ,\n"
+    "]\n"
+    "bootstrap = [ \"/dnsaddr/boot.example.org/p2p/" ID_A
+    "\" ]\n"
+    "[stun]\n"
+    "servers = [\"stun.example.org:3478\", \"192.0.2.7\"]\n"
+    "\ttimeout=2.5\n"
+    "[ transport ]   # spaces\n"
+    "enable_relay = true\n"
+    "offer_relay = true\n"
+    "relay_bandwidth_limit = 2097152\n"
+    "idle_timeout = 45\n"
+    "presence_interval = 0.25\n"
+    "handshake_timeout = 7.125\n"
+    "max_connections = 99\n"
+    "max_streams_per_conn = 7\n"
+    "[security]\n"
+    "handshake_limit = 500\n"
+    "max_clock_drift_secs = 60\n"
+    "[relay]\n"
+    "total_bandwidth = 8589934592\n"
+    "max_nodes = 1\n"
+    "allow = [\"" ID_A
+    "\"]\n"
+    "deny = []\n";
+
 static void whole_file(void **state) {
-    static const char text[] =
-        "# of others\n"
-        "schema = 3\n"
-        "[identity]\nname = \"a; b # c\"\n"
-        "list = [\n  [1, 2],\n  [\"network]\", 3],\n]\n"
-        "text = \"\"\"\n[network]\nport = 1\n\"\"\"\n"
-        "[[tables]]\nx = { a = [1,\n2] }\n"
-        "\n"
-        "[network]\n"
-        "port = 4_001 # mine\n"
-        "ipv6 = false ; not here\n"
-        "relays = [\n"
-        "  '" RELAY_A
-        "', # the first; with a comment\n"
-        "\n"
-        "  \"/dns4/relay.example.org/udp/443/quic-v1/p2p/" ID_A
-        "\" ,\n"
-        "]\n"
-        "bootstrap = [ \"/dnsaddr/boot.example.org/p2p/" ID_A
-        "\" ]\n"
-        "[stun]\n"
-        "servers = [\"stun.example.org:3478\", \"192.0.2.7\"]\n"
-        "\ttimeout=2.5\n"
-        "[ transport ]   # spaces\n"
-        "enable_relay = true\n"
-        "offer_relay = true\n"
-        "relay_bandwidth_limit = 2097152\n"
-        "idle_timeout = 45\n"
-        "presence_interval = 0.25\n"
-        "handshake_timeout = 7.125\n"
-        "max_connections = 99\n"
-        "max_streams_per_conn = 7\n"
-        "[security]\n"
-        "handshake_limit = 500\n"
-        "max_clock_drift_secs = 60\n"
-        "[relay]\n"
-        "total_bandwidth = 8589934592\n"
-        "max_nodes = 1\n"
-        "allow = [\"" ID_A
-        "\"]\n"
-        "deny = []\n";
     testenv t;
     atl_config *config;
     heard h;
 
     (void)state;
     testenv_init(&t);
-    assert_int_equal(parse(&t, text, &h, &config), ATLAS_OK);
+    assert_int_equal(parse(&t, whole_text, &h, &config), ATLAS_OK);
     assert_int_equal(h.warnings, 0);
     assert_int_equal(number(config, "network", "port"), 4001);
     assert_int_equal(number(config, "network", "ipv6"), 0);
@@ -170,70 +171,67 @@ static void complaints(const row *rows, size_t count, int32_t want) {
     testenv_done(&t);
 }
 
-static void wrong_values(void **state) {
-    static const row rows[] = {
-        {"[network]\nport = 65536\n", 2,
-         "f:2: port: expected a number from 0 to 65535, found 65536"},
-        {"[network]\nport = -1\n", 2, "found -1"},
-        {"[network]\nport = 4001x\n", 2, "found 4001x"},
-        {"[network]\nport = \"4001\"\n", 2, "found \"4001\""},
-        {"[network]\nport = 4__1\n", 2, "found 4__1"},
-        {"[network]\nport = 1.5\n", 2, "found 1.5"},
-        {"[network]\nport = 0x10\n", 2, "found 0x10"},
-        {"[network]\nport = 99999999999999999999999\n", 2, "expected a number"},
-        {"[network]\nport =\n", 2, "found nothing"},
-        {"[network]\nport = # 4001\n", 2, "found nothing"},
-        {"[network]\nport = 1 2\n", 2, "found 2: more follows the value"},
-        {"[network]\nport = \x01\x1b[31m\n", 2, "found ??[31m"},
-        {"[transport]\nenable_relay = yes\n", 2, "expected true or false, found yes"},
-        {"[transport]\nenable_relay = truer\n", 2, "expected true or false, found truer"},
-        {"[transport]\nenable_relay = 1\n", 2, "expected true or false, found 1"},
-        {"[transport]\nidle_timeout = 0.5\n", 2, "a number of seconds from 1 to 600, found 0.5"},
-        {"[transport]\nhandshake_timeout = 1.0001\n", 2, "found 1.0001"},
-        {"[transport]\nhandshake_timeout = 1.\n", 2, "found 1."},
-        {"[transport]\nhandshake_timeout = .5\n", 2, "found .5"},
-        {"[stun]\nservers = \"stun.example.org\"\n", 2,
-         "expected an array of STUN servers in quotes"},
-        {"[stun]\nservers = [stun.example.org]\n", 2, "an entry is not a quoted string"},
-        {"[stun]\nservers = [\"a.example\"\n \"b.example\"]\n", 3,
-         "found \"b.example\"]: a comma is missing"},
-        {"[stun]\nservers = [\"a.example\",\n\n\"b.example]\n]\n", 4, "the string is not closed"},
-        {"[stun]\nservers = [\"a.example\",\n", 3, "the array is not closed"},
-        {"[stun]\nservers = [\"a.example\",\n\n[network]\nport = 1\n", 4,
-         "found [network]: an entry"},
-        {"[stun]\nservers = [,]\n", 2, "an entry is not a quoted string"},
-        {"[stun]\nservers = [\"\"]\n", 2, "it is no STUN server"},
-        {"[stun]\nservers = [\"a.example\"] x\n", 2, "found x: more follows"},
-        {"[stun]\nservers = [\"a\\x\"]\n", 2, "after a backslash"},
-        {"[stun]\nservers = [\"a\tb\"]\n", 2, "control character"},
-        {"[stun]\nservers = [\"ok.example\",\n \"x:99999\"]\n", 3,
-         "found \"x:99999\": it is no STUN server"},
-        {"[network]\nrelays = [\"192.0.2.1:4001\"]\n", 2, "multiaddrs of relays"},
-        {"[network]\nrelays = [\"" ID_A "\"]\n", 2, "transport of its own"},
-        {"[network]\nrelays = [\"/ip4/192.0.2.1/udp/4001/quic-v1\"]\n", 2, "peer id is missing"},
-        {"[network]\nrelays = [\"/ip4/192.0.2.1/tcp/4001/p2p/" ID_A "\"]\n", 2,
-         "not one over which a relay"},
-        {"[network]\nrelays = [\"" RELAY_A "/p2p-circuit\"]\n", 2, "relays: expected"},
-        {"[network]\nbootstrap = [\"/ip4/1.2.3/udp/1\"]\n", 2,
-         "bootstrap: expected an array of multiaddrs"},
-        {"[relay]\ndeny = [\"12D3KooW\"]\n", 2, "deny: expected an array of peer ids"},
-        {"[network]\nport = 1\n\nport = 2\n", 4, "port is given twice, in line 2 and here"},
-        {"[network]\nport = 1\n[stun]\n[network]\nport = 1\n", 5, "given twice, in line 2"},
-        {"[transport]\noffer_relay = true\nenable_relay = false\n", 2,
-         "since enable_relay is false (line 3)"},
-        {"[network]\nport\n", 2, "expected a section in brackets or key = value"},
-        {"[network]\n= 3\n", 2, "expected a section in brackets or key = value"},
-        {"[network]\nport: 3\n", 2, "expected a section in brackets or key = value"},
-        {"[network]\na:b = 3\n", 2, "not the name of a key"},
-        {"[network\nport = 1\n", 1, "not closed by ]"},
-        {"[network] port = 1\n", 1, "more follows the section's name"},
-        {"[other]\nx = [\n1,\n[network]\nport = 1\n", 2, "a bracket that opens here is not closed"},
-        {"[network]\r\nport = x\r\n", 2, "found x"},
-        {"\xef\xbb\xbf[network]\nport = x", 2, "found x"},
-    };
+static const row wrong_rows[] = {
+    {"[network]\nport = 65536\n", 2, "f:2: port: expected a number from 0 to 65535, found 65536"},
+    {"[network]\nport = -1\n", 2, "found -1"},
+    {"[network]\nport = 4001x\n", 2, "found 4001x"},
+    {"[network]\nport = \"4001\"\n", 2, "found \"4001\""},
+    {"[network]\nport = 4__1\n", 2, "found 4__1"},
+    {"[network]\nport = 1.5\n", 2, "found 1.5"},
+    {"[network]\nport = 0x10\n", 2, "found 0x10"},
+    {"[network]\nport = 99999999999999999999999\n", 2, "expected a number"},
+    {"[network]\nport =\n", 2, "found nothing"},
+    {"[network]\nport = # 4001\n", 2, "found nothing"},
+    {"[network]\nport = 1 2\n", 2, "found 2: more follows the value"},
+    {"[network]\nport = \x01\x1b[31m\n", 2, "found ??[31m"},
+    {"[transport]\nenable_relay = yes\n", 2, "expected true or false, found yes"},
+    {"[transport]\nenable_relay = truer\n", 2, "expected true or false, found truer"},
+    {"[transport]\nenable_relay = 1\n", 2, "expected true or false, found 1"},
+    {"[transport]\nidle_timeout = 0.5\n", 2, "a number of seconds from 1 to 600, found 0.5"},
+    {"[transport]\nhandshake_timeout = 1.0001\n", 2, "found 1.0001"},
+    {"[transport]\nhandshake_timeout = 1.\n", 2, "found 1."},
+    {"[transport]\nhandshake_timeout = .5\n", 2, "found .5"},
+    {"[stun]\nservers = \"stun.example.org\"\n", 2, "expected an array of STUN servers in quotes"},
+    {"[stun]\nservers = [stun.example.org]\n", 2, "an entry is not a quoted string"},
+    {"[stun]\nservers = [\"a.example\"\n \"b.example\"]\n", 3,
+     "found \"b.example\"]: a comma is missing"},
+    {"[stun]\nservers = [\"a.example\",\n\n\"b.example]\n]\n", 4, "the string is not closed"},
+    {"[stun]\nservers = [\"a.example\",\n", 3, "the array is not closed"},
+    {"[stun]\nservers = [\"a.example\",\n\n[network]\nport = 1\n", 4, "found [network]: an entry"},
+    {"[stun]\nservers = [,]\n", 2, "an entry is not a quoted string"},
+    {"[stun]\nservers = [\"\"]\n", 2, "it is no STUN server"},
+    {"[stun]\nservers = [\"a.example\"] x\n", 2, "found x: more follows"},
+    {"[stun]\nservers = [\"a\\x\"]\n", 2, "after a backslash"},
+    {"[stun]\nservers = [\"a\tb\"]\n", 2, "control character"},
+    {"[stun]\nservers = [\"ok.example\",\n \"x:99999\"]\n", 3,
+     "found \"x:99999\": it is no STUN server"},
+    {"[network]\nrelays = [\"192.0.2.1:4001\"]\n", 2, "multiaddrs of relays"},
+    {"[network]\nrelays = [\"" ID_A "\"]\n", 2, "transport of its own"},
+    {"[network]\nrelays = [\"/ip4/192.0.2.1/udp/4001/quic-v1\"]\n", 2, "peer id is missing"},
+    {"[network]\nrelays = [\"/ip4/192.0.2.1/tcp/4001/p2p/" ID_A "\"]\n", 2,
+     "not one over which a relay"},
+    {"[network]\nrelays = [\"" RELAY_A "/p2p-circuit\"]\n", 2, "relays: expected"},
+    {"[network]\nbootstrap = [\"/ip4/1.2.3/udp/1\"]\n", 2,
+     "bootstrap: expected an array of multiaddrs"},
+    {"[relay]\ndeny = [\"12D3KooW\"]\n", 2, "deny: expected an array of peer ids"},
+    {"[network]\nport = 1\n\nport = 2\n", 4, "port is given twice, in line 2 and here"},
+    {"[network]\nport = 1\n[stun]\n[network]\nport = 1\n", 5, "given twice, in line 2"},
+    {"[transport]\noffer_relay = true\nenable_relay = false\n", 2,
+     "since enable_relay is false (line 3)"},
+    {"[network]\nport\n", 2, "expected a section in brackets or key = value"},
+    {"[network]\n= 3\n", 2, "expected a section in brackets or key = value"},
+    {"[network]\nport: 3\n", 2, "expected a section in brackets or key = value"},
+    {"[network]\na:b = 3\n", 2, "not the name of a key"},
+    {"[network\nport = 1\n", 1, "not closed by ]"},
+    {"[network] port = 1\n", 1, "more follows the section's name"},
+    {"[other]\nx = [\n1,\n[network]\nport = 1\n", 2, "a bracket that opens here is not closed"},
+    {"[network]\r\nport = x\r\n", 2, "found x"},
+    {"\xef\xbb\xbf[network]\nport = x", 2, "found x"},
+};
 
+static void wrong_values(void **state) {
     (void)state;
-    complaints(rows, ATL_COUNT(rows), ATLAS_ERR_CONFIG);
+    complaints(wrong_rows, ATL_COUNT(wrong_rows), ATLAS_ERR_CONFIG);
 }
 
 static void warnings(void **state) {
