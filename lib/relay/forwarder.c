@@ -9,9 +9,10 @@
 #define MIN_BURST 3000u  /* bytes: a rate below this must still let a datagram pass */
 #define MAX_BURST (UINT64_C(1) << 33)
 #define MAX_QUEUED ((size_t)64 << 20) /* bytes of all queues */
-#define DRAIN_STEP ATL_MS       /* between looks at a queue, so that packets leave in trains */
-#define QUEUE_LINGER ATL_SECOND /* an empty queue is kept this long: its owner is near the limit \
-                                 */
+#define DRAIN_STEP ATL_MS /* between looks at a queue, so that packets leave in trains */
+#define QUEUE_LINGER                                                            \
+    ATL_SECOND /* an empty queue is kept this long: its owner is near the limit \
+                */
 
 /* Trains towards one address family. */
 typedef struct batch {
@@ -33,9 +34,14 @@ struct atl_forwarder {
     atl_bucket total;
     size_t queued;
     size_t slots; /* of the arena in use */
+    atl_task flush;
     batch batches[2];
     uint8_t arena[ARENA_TRAINS][ATL_TRAIN_BYTES];
 };
+
+static void on_flush(atl_task *task) {
+    atl_forwarder_flush(task->user);
+}
 
 int32_t atl_forwarder_new(const atl_forwarder_config *config, const atl_forwarder_ops *ops,
                           void *user, atl_forwarder **out) {
@@ -52,6 +58,7 @@ int32_t atl_forwarder_new(const atl_forwarder_config *config, const atl_forwarde
     forwarder->stats = config->stats;
     forwarder->ops = ops;
     forwarder->user = user;
+    atl_task_init(&forwarder->flush, on_flush, forwarder);
     forwarder->batches[0].family = 4;
     forwarder->batches[1].family = 6;
     *out = forwarder;
@@ -60,6 +67,7 @@ int32_t atl_forwarder_new(const atl_forwarder_config *config, const atl_forwarde
 
 void atl_forwarder_free(atl_forwarder *forwarder) {
     if (forwarder != NULL) {
+        atl_task_cancel(&forwarder->flush);
         atl_free(forwarder->loop->env, forwarder);
     }
 }
@@ -99,6 +107,24 @@ void atl_forwarder_flush(atl_forwarder *forwarder) {
     flush_batch(forwarder, &forwarder->batches[0]);
     flush_batch(forwarder, &forwarder->batches[1]);
     forwarder->slots = 0;
+}
+
+static int borrows(const batch *out) {
+    for (size_t i = 0; i < out->n; i++) {
+        if (out->slot[i] == NULL) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
+void atl_forwarder_batch_end(atl_forwarder *forwarder) {
+    if (borrows(&forwarder->batches[0]) || borrows(&forwarder->batches[1])) {
+        /* all of it, so that nothing overtakes */
+        atl_forwarder_flush(forwarder);
+    } else if (forwarder->batches[0].n + forwarder->batches[1].n > 0) {
+        atl_post_work(forwarder->loop, &forwarder->flush);
+    }
 }
 
 /* Makes sure that a train that points to a receive buffer can grow: moves it into the arena. */

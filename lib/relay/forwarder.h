@@ -64,7 +64,10 @@ void atl_forward_close(atl_forwarder *forwarder, atl_forward_half *half);
 /* A train whose first datagram carries half->rx_id. Returns how many bytes of it were consumed: the
  * leading datagrams with that id. May rewrite them, and keeps pointers to them until the flush. */
 size_t atl_forwarder_push(atl_forwarder *forwarder, atl_forward_half *half, const atl_rx *rx);
-/* Sends what is held back; before the receive buffers are reused. */
+/* The receive buffers will be reused: sends what points to them. Trains that were gathered may grow
+ * in the next batch; they leave at the end of the turn. */
+void atl_forwarder_batch_end(atl_forwarder *forwarder);
+/* Sends all that is held back. */
 void atl_forwarder_flush(atl_forwarder *forwarder);
 /* Bytes that wait in all queues. */
 size_t atl_forwarder_queued(const atl_forwarder *forwarder);

@@ -4,10 +4,11 @@
 
 #include <string.h>
 
-#define CONNECT_SLOTS 4096u        /* nodes whose request rate is remembered */
-#define DRAIN_GRACE (250 * ATL_MS) /* for RelayDrain to arrive where nothing has to be waited for \
-                                    */
-#define CLOSE_GRACE ATL_SECOND     /* for connections to end after that */
+#define CONNECT_SLOTS 4096u /* nodes whose request rate is remembered */
+#define DRAIN_GRACE                                                                           \
+    (250 * ATL_MS)             /* for RelayDrain to arrive where nothing has to be waited for \
+                                */
+#define CLOSE_GRACE ATL_SECOND /* for connections to end after that */
 
 /* ---- the way out of the forwarder ---- */
 
@@ -180,7 +181,7 @@ size_t atl_relay_server_on_forward(atl_relay_server *server, void *ptr, const at
 }
 
 void atl_relay_server_on_batch_end(atl_relay_server *server) {
-    atl_forwarder_flush(server->forwarder);
+    atl_forwarder_batch_end(server->forwarder);
 }
 
 void atl_relay_server_drain(atl_relay_server *server, uint64_t timeout, void (*done)(void *user),

@@ -133,6 +133,9 @@ static void receive(run *r, uint8_t *data, size_t len, size_t segment, int spoof
 }
 
 static void control(run *r, uint8_t byte) {
+    if ((byte & 3) == 3) {
+        atl_forwarder_batch_end(r->forwarder);
+    }
     if ((byte & 4) != 0) {
         atl_forwarder_flush(r->forwarder);
         r->segments = (byte & 8) != 0 ? 1 : ATL_TRAIN_SEGMENTS;
@@ -167,7 +170,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         uint16_t len;
 
         if (i % 16 == 0) {
-            atl_forwarder_flush(r.forwarder); /* the buffers are used again */
+            atl_forwarder_batch_end(r.forwarder); /* the buffers are used again */
         }
         control(&r, byte);
         if (atl_read_u16(&reader, &segment) != ATLAS_OK ||

@@ -259,6 +259,43 @@ static void another_circuits_packets_are_left(void **state) {
     stop(&f);
 }
 
+/* Gathered trains grow from batch to batch; what lies in a receive buffer leaves before it is
+ * reused. */
+static void trains_grow_over_batches(void **state) {
+    static uint8_t buf[8][1500];
+    fixture f;
+    atl_rx rx;
+
+    (void)state;
+    start(&f);
+    for (size_t round = 0; round < 4; round++) {
+        for (size_t i = 0; i < 8; i++) {
+            rx = train(&f, 0, buf[i], 1000, 1000);
+            buf[i][9] = (uint8_t)(8 * round + i);
+            assert_int_equal(push(&f, 0, &rx), 1000);
+        }
+        atl_forwarder_batch_end(f.forwarder);
+        assert_int_equal(f.calls, 0);
+    }
+    assert_true(atl_loop_deadline(&f.loop) <= f.loop.now);
+    assert_int_equal(atl_loop_run_work(&f.loop, 10), 1);
+    assert_int_equal(f.n, 1);
+    assert_int_equal(f.sent[0].len, 32000);
+    for (size_t i = 0; i < 32; i++) {
+        assert_int_equal(f.sent[0].data[i * 1000 + 9], i);
+    }
+    for (size_t i = 0; i < 2; i++) {
+        rx = train(&f, 0, buf[i], 1000, 1000);
+        (void)push(&f, 0, &rx);
+    }
+    rx = train(&f, 1, buf[2], 500, 500);
+    (void)push(&f, 1, &rx);
+    atl_forwarder_batch_end(f.forwarder);
+    assert_int_equal(f.n, 3);
+    assert_int_equal(atl_loop_run_work(&f.loop, 10), 0);
+    stop(&f);
+}
+
 /* What has a valid id and still does not pass. */
 static void dropped(void **state) {
     static uint8_t buf[3 * 500];
@@ -497,6 +534,7 @@ int main(void) {
         cmocka_unit_test(a_shorter_datagram_ends_a_train),
         cmocka_unit_test(without_gso_each_goes_alone),
         cmocka_unit_test(another_circuits_packets_are_left),
+        cmocka_unit_test(trains_grow_over_batches),
         cmocka_unit_test(dropped),
         cmocka_unit_test(follows_a_migration),
         cmocka_unit_test(a_full_socket_is_a_counted_drop),
