@@ -13,7 +13,9 @@
  * event callbacks are delivered from inside that call, after the library's own state is consistent;
  * from a callback every function may be called except atlas_process(), atlas_run_once() and
  * atlas_free(), which return ATLAS_ERR_REENTRANT. From a hook no function of the same context may
- * be called. Spurious, late, early and repeated calls of atlas_process() are harmless.
+ * be called: it returns ATLAS_ERR_REENTRANT. A call made outside the drive call may leave work to
+ * do: the deadline is then now. Spurious, late, early and repeated calls of atlas_process() are
+ * harmless.
  *
  * One thread at a time per context. atlas_wakeup() alone may be called from any thread.
  *
@@ -139,8 +141,8 @@ ATLAS_API size_t atlas_fds(const atlas_ctx *ctx, atlas_fd_event *out, size_t cap
 ATLAS_API int32_t atlas_run_once(atlas_ctx *ctx, int32_t timeout_ms);
 
 /* Makes a wait in progress return soon: on_wakeup is called from the next drive call. The only
- * function that may be called from any thread and from a signal handler. Returns ATLAS_OK or
- * ATLAS_ERR_IO. */
+ * function that may be called from any thread and from a signal handler, between the return of
+ * atlas_new() and the call of atlas_free(). Returns ATLAS_OK, ATLAS_ERR_INVALID or ATLAS_ERR_IO. */
 ATLAS_API int32_t atlas_wakeup(atlas_ctx *ctx);
 
 /* ---- options ----------------------------------------------------------------------------------

@@ -24,7 +24,8 @@ typedef struct atlas_path_info {
     char relay[ATLAS_PEER_ID_MAX]; /* the relay's peer id for ATLAS_PATH_RELAY, else "" */
 } atlas_path_info;
 
-/* Callbacks of a connection. Set `size`; each may be NULL. The table is copied. */
+/* Callbacks of a connection. Set `size`; each may be NULL. The table is copied. After
+ * atlas_conn_close() only final events follow: of messages, of streams, and on_closed. */
 typedef struct atlas_conn_callbacks {
     uint64_t size; /* bytes: sizeof(atlas_conn_callbacks) */
 
@@ -35,8 +36,9 @@ typedef struct atlas_conn_callbacks {
      * phrase; both arguments are valid during the call. */
     void (*on_path)(void *user, atlas_conn *conn, const atlas_path_info *path, const char *reason);
 
-    /* An attempt of a dial failed while others go on. `addr` is the candidate, `text` the reason.
-     */
+    /* An attempt of a dial failed. `addr` is the candidate, `text` the reason. One call for each
+     * that failed before the dial ended, the last one too; attempts that were merely slower than
+     * the winner have not failed. */
     void (*on_attempt)(void *user, atlas_conn *conn, const char *addr, int32_t code,
                        const char *text);
 
@@ -49,7 +51,10 @@ typedef struct atlas_conn_callbacks {
     void (*on_message)(void *user, atlas_conn *conn, const uint8_t *data, size_t len);
 
     /* The message that atlas_conn_send_message() numbered `id` was acknowledged by the peer's
-     * transport to the last byte (ATLAS_OK), or can no longer be (a negative code). */
+     * transport to the last byte (ATLAS_OK), or can no longer be: ATLAS_ERR_MESSAGE_TOO_LARGE when
+     * the peer takes none that long (a message that was acknowledged before the peer could refuse
+     * it counts as sent), ATLAS_ERR_STREAM_RESET when it refused for another reason, or why the
+     * connection ended. One call for each message. */
     void (*on_message_sent)(void *user, atlas_conn *conn, uint64_t id, int32_t code);
 
     /* A datagram came. `data` is valid during the call. */
@@ -59,9 +64,12 @@ typedef struct atlas_conn_callbacks {
      */
     void (*on_pong)(void *user, atlas_conn *conn, uint64_t id, uint64_t rtt_ns, uint32_t path_kind);
 
-    /* Final event: the connection has ended, or the dial failed. `code` says why (ATLAS_OK after
-     * atlas_conn_close() by the application; ATLAS_ERR_PEER_CLOSED with `app_code` by the peer;
-     * ATLAS_ERR_DISCONNECTED; ATLAS_ERR_DIAL with all reasons in `text`). All its streams have had
+    /* Final event: the connection has ended, or the dial failed. `code` says why: ATLAS_OK after
+     * atlas_conn_close() (with the `app_code` given there) and when the peer did what
+     * atlas_conn_disconnect() asked for; ATLAS_ERR_PEER_CLOSED with `app_code` when the peer
+     * closed; ATLAS_ERR_DISCONNECTED when the peer asked to end all sessions; ATLAS_ERR_DIAL with
+     * all reasons in `text`; ATLAS_ERR_SHUTDOWN after atlas_shutdown(); ATLAS_ERR_IDLE_TIMEOUT,
+     * ATLAS_ERR_RELAY_*, ATLAS_ERR_TRANSPORT and others. All its streams and messages have had
      * their own final events before. The handle is invalid when this returns. */
     void (*on_closed)(void *user, atlas_conn *conn, int32_t code, uint64_t app_code,
                       const char *text);
@@ -120,8 +128,9 @@ typedef struct atlas_conn_stats {
 ATLAS_API int32_t atlas_conn_get_stats(const atlas_conn *conn, atlas_conn_stats *out);
 
 /* Closes a connection with an application code (0..2^62-1) and a reason (at most 256 bytes, may be
- * NULL) that the peer is told. Data not yet acknowledged may be lost. on_closed follows. Returns
- * ATLAS_OK or ATLAS_ERR_CLOSED. */
+ * NULL) that the peer is told. Data not yet acknowledged may be lost. on_closed follows. Codes
+ * 0x2a7a5200..0x2a7a52ff are the library's own. Ends a dial in progress as well. Returns ATLAS_OK,
+ * ATLAS_ERR_INVALID or ATLAS_ERR_CLOSED. */
 ATLAS_API int32_t atlas_conn_close(atlas_conn *conn, uint64_t app_code, const char *reason);
 
 /* Asks the peer to close all its sessions with this node, for `reason` (at most 256 bytes, may be
@@ -167,15 +176,17 @@ typedef struct atlas_stream_callbacks {
     /* Everything written, the end included, was acknowledged by the peer's transport. */
     void (*on_acked)(void *user, atlas_stream *stream);
 
-    /* Final event. ATLAS_OK when both directions ended in order; ATLAS_ERR_STREAM_RESET with the
-     * peer's `app_code`; or the code of the connection's end. The handle is invalid when this
-     * returns. */
+    /* Final event. ATLAS_OK when both directions ended in order and everything was read;
+     * ATLAS_ERR_STREAM_RESET with the peer's `app_code`; ATLAS_ERR_CANCELLED with the `app_code` of
+     * atlas_stream_reset(); else why the connection ended (ATLAS_ERR_CLOSED when this side closed
+     * it). A stream that the peer has ended lives until its data was read. The handle is invalid
+     * when this returns. */
     void (*on_closed)(void *user, atlas_stream *stream, int32_t code, uint64_t app_code);
 } atlas_stream_callbacks;
 
-/* Opens a stream: bidirectional, or unidirectional with `uni` 1. Returns ATLAS_OK and stores the
- * handle in *out; ATLAS_ERR_LIMIT when the peer allows no more now; ATLAS_ERR_STATE,
- * ATLAS_ERR_CLOSED, ATLAS_ERR_NOMEM. */
+/* Opens a stream: bidirectional, or unidirectional with `uni` 1. The peer hears of it with its
+ * first byte. Returns ATLAS_OK and stores the handle in *out; ATLAS_ERR_LIMIT when the peer allows
+ * no more now; ATLAS_ERR_STATE, ATLAS_ERR_CLOSED, ATLAS_ERR_NOMEM. */
 ATLAS_API int32_t atlas_stream_open(atlas_conn *conn, uint32_t uni,
                                     const atlas_stream_callbacks *callbacks, void *user,
                                     atlas_stream **out);
