@@ -4,7 +4,6 @@
 #define CARES_NO_DEPRECATED
 #include <ares.h>
 #include <netdb.h>
-#include <pthread.h>
 #include <stdlib.h>
 #include <strings.h>
 #include <sys/time.h>
@@ -98,18 +97,7 @@ static void on_socket_state(void *data, ares_socket_t fd, int readable, int writ
     }
 }
 
-static void library_init(void) {
-    (void)ares_library_init(ARES_LIB_INIT_ALL);
-}
-
-/* c-ares counts its users without a lock, so contexts in several threads share one count that is
- * never given back. */
-static void library_once(void) {
-    static pthread_once_t once = PTHREAD_ONCE_INIT;
-
-    (void)pthread_once(&once, library_init);
-}
-
+/* No ares_library_init(): it is for Windows, and global state elsewhere. */
 static int32_t resolver_get(atl_os *os, atl_resolver **out) {
     struct ares_options options;
     atl_resolver *resolver = os->resolver;
@@ -119,7 +107,6 @@ static int32_t resolver_get(atl_os *os, atl_resolver **out) {
         *out = resolver;
         return ATLAS_OK;
     }
-    library_once();
     resolver = atl_calloc(os->env, 1, sizeof(*resolver));
     if (resolver == NULL) {
         return ATLAS_ERR_NOMEM;
