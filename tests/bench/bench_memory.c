@@ -1,4 +1,5 @@
-/* Heap, all libraries included, of what a node or a relay holds many of: the growth of the bytes in use, divided by the number.
+/* Heap, all libraries included, of what a node or a relay holds many of: the growth of the bytes in use, divided by the number; the median of
+ * several steps, so that what grows once (receive buffers, after the first burst) does not count.
  *
  *     bench_memory peer|node|circuit [COUNT]
  *
@@ -16,7 +17,8 @@
 #define MAX_COUNT 1000
 #define WARM 8     /* made before the count begins: tables and buffers have their size */
 #define WINDOW 16  /* set up at once */
-#define SETTLE 1.5 /* seconds: acknowledgements, what handshakes leave behind */
+#define SETTLE 0.6 /* seconds: acknowledgements, what handshakes leave behind */
+#define STEPS 5
 
 static bench_alloc_counts *child_counts;
 static atlas_ctx *contexts[MAX_COUNT];
@@ -132,11 +134,12 @@ static void run_listener(char *addr, volatile int *ready) {
     }
 }
 
-static void measure_peer(size_t count) {
+static void measure_peer(size_t step) {
     volatile int *ready = bench_shared(sizeof(*ready));
     char *target = bench_shared(ATLAS_MULTIADDR_MAX);
     pid_t child = bench_fork();
-    int64_t mine, theirs;
+    double mine[STEPS];
+    double theirs[STEPS];
 
     if (child == 0) {
         run_listener(target, ready);
@@ -146,12 +149,15 @@ static void measure_peer(size_t count) {
     }
     contexts[n_contexts++] = node();
     dial(contexts[0], target, 0, WARM);
-    mine = bench_alloc_get().live;
-    theirs = child_counts->live;
-    dial(contexts[0], target, WARM, WARM + count);
-    mine = bench_alloc_get().live - mine;
-    theirs = child_counts->live - theirs;
-    printf("{\"dialler\": %.0f, \"listener\": %.0f}\n", (double)mine / (double)count, (double)theirs / (double)count);
+    for (size_t i = 0; i < STEPS; i++) {
+        int64_t before = bench_alloc_get().live;
+        int64_t before_there = child_counts->live;
+
+        dial(contexts[0], target, WARM + i * step, WARM + (i + 1) * step);
+        mine[i] = (double)(bench_alloc_get().live - before) / (double)step;
+        theirs[i] = (double)(child_counts->live - before_there) / (double)step;
+    }
+    printf("{\"dialler\": %.0f, \"listener\": %.0f}\n", bench_median(mine, STEPS), bench_median(theirs, STEPS));
     bench_stop(child);
 }
 
@@ -167,37 +173,45 @@ static void announce(const char *relay) {
     wait_for(done + 1);
 }
 
-static void measure_node(size_t count) {
+static void measure_node(size_t step) {
     char relay[ATLAS_MULTIADDR_MAX];
     pid_t child = bench_relay_process(1, 2000, relay, count_child, NULL);
-    int64_t before;
+    double each[STEPS];
 
     for (size_t i = 0; i < WARM; i++) {
         announce(relay);
     }
     settle(SETTLE);
-    before = child_counts->live;
-    for (size_t i = 0; i < count; i++) {
-        announce(relay);
+    for (size_t k = 0; k < STEPS; k++) {
+        int64_t before = child_counts->live;
+
+        for (size_t i = 0; i < step; i++) {
+            announce(relay);
+        }
+        settle(SETTLE);
+        each[k] = (double)(child_counts->live - before) / (double)step;
     }
-    settle(SETTLE);
-    printf("{\"relay\": %.0f}\n", (double)(child_counts->live - before) / (double)count);
+    printf("{\"relay\": %.0f}\n", bench_median(each, STEPS));
     bench_stop(child);
 }
 
-static void measure_circuit(size_t count) {
+static void measure_circuit(size_t step) {
     char relay[ATLAS_MULTIADDR_MAX];
     char target[2 * ATLAS_MULTIADDR_MAX];
     pid_t child = bench_relay_process(1, 2000, relay, count_child, NULL);
-    int64_t before;
+    double each[STEPS];
 
     announce(relay);
     snprintf(target, sizeof(target), "%s/p2p-circuit/p2p/%s", relay, atlas_self_id(contexts[0]));
     contexts[n_contexts++] = node();
     dial(contexts[1], target, 0, WARM);
-    before = child_counts->live;
-    dial(contexts[1], target, WARM, WARM + count);
-    printf("{\"relay\": %.0f}\n", (double)(child_counts->live - before) / (double)count);
+    for (size_t i = 0; i < STEPS; i++) {
+        int64_t before = child_counts->live;
+
+        dial(contexts[1], target, WARM + i * step, WARM + (i + 1) * step);
+        each[i] = (double)(child_counts->live - before) / (double)step;
+    }
+    printf("{\"relay\": %.0f}\n", bench_median(each, STEPS));
     bench_stop(child);
 }
 
@@ -205,16 +219,16 @@ int main(int argc, char **argv) {
     const char *what = argc > 1 ? argv[1] : "";
     size_t count = argc > 2 ? (size_t)atoi(argv[2]) : 200;
 
-    if (count == 0 || count > MAX_COUNT - WARM) {
+    if (count < STEPS || count > MAX_COUNT - WARM) {
         return 2;
     }
     child_counts = bench_shared(sizeof(*child_counts));
     if (strcmp(what, "peer") == 0) {
-        measure_peer(count);
+        measure_peer(count / STEPS);
     } else if (strcmp(what, "node") == 0) {
-        measure_node(count);
+        measure_node(count / STEPS);
     } else if (strcmp(what, "circuit") == 0) {
-        measure_circuit(count);
+        measure_circuit(count / STEPS);
     } else {
         fprintf(stderr, "usage: bench_memory peer|node|circuit [COUNT]\n");
         return 2;
