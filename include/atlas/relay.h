@@ -21,26 +21,27 @@ extern "C" {
 /* control connection up, not announced (presence not wanted, or first answer due) */
 #define ATLAS_RELAY_CONNECTED 2
 #define ATLAS_RELAY_ANNOUNCED 3 /* the relay said "waiting": the node can be reached through it */
-#define ATLAS_RELAY_LOST 4      /* failed or lost; will be redialled at retry_ns */
-/* another connection of this node took over; retried only while none is there */
+/* failed or lost, or the relay refuses the announcement (`code`); tried again after retry_ns */
+#define ATLAS_RELAY_LOST 4
+/* another connection of this node took over; asked again every 60 s, and yielding */
 #define ATLAS_RELAY_REPLACED 5
-#define ATLAS_RELAY_DRAINS 6 /* the relay said it is going away */
+/* the relay said it is going away: circuits last until it does, new ones are refused */
+#define ATLAS_RELAY_DRAINS 6
 
 /* A change of state of a relay. Strings are valid during the callback. */
 typedef struct atlas_relay_event {
-    uint64_t size;       /* bytes: sizeof(atlas_relay_event) */
-    uint32_t state;      /* ATLAS_RELAY_* */
-    int32_t code;        /* why, for LOST, REPLACED and DRAINS: an error code; else ATLAS_OK */
-    uint64_t rtt_ns;     /* smoothed round-trip time, nanoseconds; 0 when unknown */
-    uint64_t retry_ns;   /* LOST: nanoseconds until the next attempt; else 0 */
-    uint64_t expires_ns; /* ANNOUNCED: nanoseconds that the registration lives without a further
-                            announcement */
-    uint64_t bandwidth;  /* ANNOUNCED: bytes per second per circuit and direction, 0 = unlimited */
-    const char *addr;    /* the relay as configured, multiaddr text */
-    const char *relay;   /* the relay's peer id */
-    const char
-        *observed;    /* this node's address as the relay sees it, "host:port"; "" when unknown */
-    const char *text; /* a sentence: what happened */
+    uint64_t size;        /* bytes: sizeof(atlas_relay_event) */
+    uint32_t state;       /* ATLAS_RELAY_* */
+    int32_t code;         /* why, for LOST, REPLACED and DRAINS: an error code; else ATLAS_OK */
+    uint64_t rtt_ns;      /* smoothed round-trip time, nanoseconds; 0 when unknown */
+    uint64_t retry_ns;    /* LOST: nanoseconds until the next attempt; else 0 */
+    uint64_t expires_ns;  /* ANNOUNCED: nanoseconds that the registration lives without a further
+                             announcement */
+    uint64_t bandwidth;   /* ANNOUNCED: bytes per second per circuit and direction, 0 = unlimited */
+    const char *addr;     /* the relay as configured, multiaddr text */
+    const char *relay;    /* the relay's peer id */
+    const char *observed; /* this node as the relay sees it, "host:port"; "" when unknown */
+    const char *text;     /* a sentence: what happened */
 } atlas_relay_event;
 
 /* Adds a relay: a multiaddr with a transport that ends in /p2p/ID. Relays are used in the order
@@ -100,7 +101,8 @@ typedef struct atlas_relay_stats {
     uint64_t delayed_packets;       /* waited in a bandwidth queue */
     uint64_t dropped_bandwidth;     /* packets dropped: circuit's bandwidth queue full */
     uint64_t dropped_total;         /* packets dropped: relay's total bandwidth */
-    uint64_t dropped_source;        /* packets with a valid circuit id from a wrong source */
+    uint64_t dropped_source;        /* packets with a valid circuit id from a wrong source, or
+                                       before the circuit is ready */
     uint64_t dropped_send;          /* packets the operating system refused to send */
     uint64_t refused_nodes;         /* announcements refused: relay full */
     uint64_t refused_ipv4;          /* announcements refused: per IPv4 address */

@@ -78,11 +78,14 @@ static int needed(const atl_relay_client *client) {
 
 /* ---- backoff ---- */
 
-/* Doubles from 1 s to 60 s; a random part spreads those that lost the same relay at once. */
+/* Grows by half from 1 s to 60 s; a random part spreads those that lost the same relay at once. */
 static uint64_t backoff(atl_relay_client *client) {
-    uint64_t most = BACKOFF_MIN << (client->attempts < 6 ? client->attempts : 6);
+    uint64_t most = BACKOFF_MIN;
     uint64_t random = 0;
 
+    for (uint32_t i = 0; i < client->attempts && most < BACKOFF_MAX; i++) {
+        most += most / 2;
+    }
     most = most > BACKOFF_MAX ? BACKOFF_MAX : most;
     (void)atl_random(client->env, &random, sizeof(random));
     client->attempts++;

@@ -106,7 +106,7 @@ static void redials_for_ever_with_backoff(void **state) {
     n = add();
     sim_host_set_down(world.relay.host, 1);
     atl_relay_client_want(n->client, 1, 1);
-    for (int i = 0; i < 12; i++) {
+    for (int i = 0; i < 14; i++) {
         world_until(&world, is_lost, n, 80 * ATL_SECOND);
         run(ATL_MS);
         assert_true(n->event.retry_ns >= 990 * ATL_MS);
@@ -139,6 +139,54 @@ static void asks_for_names(void **state) {
     world_until(&world, is_lost, n, 2 * ATL_SECOND);
     run(ATL_MS);
     assert_int_equal(n->event.code, ATLAS_ERR_RESOLVE);
+    finish();
+}
+
+/* A look-up that gives two addresses, of which nobody answers at the first. */
+static struct {
+    atl_task task;
+    atl_resolve_cb cb;
+    void *user;
+} look_up;
+
+static void two_addresses(atl_task *task) {
+    const uint8_t dead[4] = {10, 0, 9, 9};
+    const uint8_t alive[4] = {10, 0, 0, 1};
+    atl_addr addrs[2];
+
+    (void)task;
+    atl_addr_set4(&addrs[0], dead, RELAY_PORT);
+    atl_addr_set4(&addrs[1], alive, RELAY_PORT);
+    look_up.cb(look_up.user, ATLAS_OK, addrs, 2);
+}
+
+static int32_t look_up_two(void *impl, const char *host, uint16_t port, uint8_t family,
+                           atl_resolve_cb cb, void *user, atl_resolve **out) {
+    (void)impl;
+    assert_string_equal(host, "two.example");
+    assert_int_equal(port, RELAY_PORT);
+    assert_int_equal(family, 0);
+    look_up.cb = cb;
+    look_up.user = user;
+    atl_post_work(&nodes[0].node.loop, &look_up.task);
+    *out = (atl_resolve *)(void *)&look_up;
+    return ATLAS_OK;
+}
+
+static void tries_every_address(void **state) {
+    client_node *n;
+
+    (void)state;
+    begin();
+    n = add();
+    atl_task_init(&look_up.task, two_addresses, NULL);
+    n->node.io.resolve = look_up_two;
+    atl_relay_client_free(n->client);
+    make_client(n, relay_addr("/dns/two.example"));
+    atl_relay_client_want(n->client, 1, 1);
+    run(2 * ATL_SECOND);
+    assert_int_equal(atl_relay_client_state(n->client), ATLAS_RELAY_CONNECTING);
+    world_until(&world, is_announced, n, 3 * ATL_SECOND);
     finish();
 }
 
@@ -253,6 +301,7 @@ int main(void) {
         cmocka_unit_test(comes_back_after_a_restart),
         cmocka_unit_test(redials_for_ever_with_backoff),
         cmocka_unit_test(asks_for_names),
+        cmocka_unit_test(tries_every_address),
         cmocka_unit_test(another_relay_than_named),
         cmocka_unit_test(says_why_it_is_refused),
         cmocka_unit_test(a_replaced_node_waits_its_turn),
