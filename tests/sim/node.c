@@ -279,10 +279,8 @@ static int32_t hook_random(void *user, uint8_t *buf, size_t len) {
 static void on_log(void *user, int32_t level, const char *text) {
     sim_node *node = user;
     char ip[ATLAS_ADDR_MAX];
-    atl_addr addr;
 
-    sim_host_addr(node->host, &addr);
-    atl_addr_ip_text(&addr, ip);
+    atl_addr_ip_text(&node->host_ip, ip);
     printf("%12.6f %s %d %s\n", (double)sim_host_now(node->host) / 1e9, ip, (int)level, text);
 }
 
@@ -352,6 +350,7 @@ int32_t sim_node_try_init(sim_node *node, sim_net *net, const char *ip, uint8_t 
                           sim_faults *faults) {
     memset(node, 0, sizeof(*node));
     node->host = sim_host_new(net, ip);
+    sim_host_addr(node->host, &node->host_ip);
     node->seed = seed;
     node->faults = faults;
     return try_start(node, port);

@@ -15,6 +15,7 @@ typedef struct sim_faults {
 
 typedef struct sim_node {
     sim_host *host;
+    atl_addr host_ip;
     atlas_hooks base;    /* the host's own hooks */
     sim_faults *faults;  /* NULL: memory never fails */
     int64_t wall_offset; /* milliseconds by which this node's wall clock is wrong */
