@@ -10,6 +10,8 @@ const char *atlas_version(void) {
     return ATL_VERSION;
 }
 
+#define FAREWELL_BUDGET 65536
+
 /* ---- the frame of public functions ---- */
 
 int32_t atl_ctx_enter(atlas_ctx *ctx) {
@@ -94,6 +96,20 @@ static void free_lists(atlas_ctx *ctx) {
     atl_free(&ctx->env, ctx->relay_deny);
 }
 
+static void drained(void *user) {
+    atlas_ctx *ctx = user;
+
+    ctx->relay_drained = 1;
+}
+
+/* A relay that ends without a drain still tells its nodes, which otherwise miss it only after
+ * seconds. */
+static void say_farewell(atlas_ctx *ctx) {
+    atl_relay_server_drain(ctx->relay_server, 0, drained, ctx);
+    atl_loop_run_timers(&ctx->loop, FAREWELL_BUDGET);
+    atl_loop_run_work(&ctx->loop, FAREWELL_BUDGET);
+}
+
 /* Frees in the order in which parts lean on one another; legal for a context that is only half
  * made. */
 static void destroy(atlas_ctx *ctx) {
@@ -106,6 +122,7 @@ static void destroy(atlas_ctx *ctx) {
         atl_peers_free(&ctx->peers);
     }
     if (ctx->relay_server != NULL) {
+        say_farewell(ctx);
         atl_relay_server_free(ctx->relay_server);
     }
     atl_stun_agent_free(ctx->stun);
@@ -204,12 +221,6 @@ int32_t atlas_free(atlas_ctx *ctx) {
 }
 
 /* ---- shutdown ---- */
-
-static void drained(void *user) {
-    atlas_ctx *ctx = user;
-
-    ctx->relay_drained = 1;
-}
 
 int32_t atlas_shutdown(atlas_ctx *ctx, uint64_t drain_ms) {
     uint64_t timeout =

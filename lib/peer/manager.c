@@ -5,6 +5,8 @@
 
 #include <string.h>
 
+#define FAREWELL_BUDGET 65536
+
 int32_t atl_peers_init(atl_peers *peers, atl_loop *loop, const atl_io *io, atlas_ctx *ctx,
                        const atlas_callbacks *callbacks, const atl_peer_id *self) {
     int32_t rv;
@@ -28,8 +30,10 @@ void atl_peers_free(atl_peers *peers) {
     while (!atl_list_empty(&peers->conns)) {
         atl_conn_free(ATL_CONTAINER(peers->conns.next, atlas_conn, node));
     }
-    /* what was just closed is told to the other sides while the circuits still stand */
-    atl_loop_run_work(peers->loop, 65536);
+    /* the other sides are told while the circuits still stand, then the relays */
+    atl_loop_run_work(peers->loop, FAREWELL_BUDGET);
+    atl_relays_stop(&peers->relays);
+    atl_loop_run_work(peers->loop, FAREWELL_BUDGET);
     atl_relays_free(&peers->relays);
     atl_book_free(&peers->book);
 }

@@ -182,6 +182,55 @@ static void test_timeout_and_reasons(void **state) {
     world_free(&w);
 }
 
+static void test_names_and_families(void **state) {
+    world w = {0};
+    node *b = world_add_listener(&w);
+    node *a = world_add(&w);
+    node *six = world_add(&w);
+    char target[ATLAS_MULTIADDR_MAX];
+    unsigned port = 0;
+    tie *l;
+
+    (void)state;
+    assert_int_equal(sscanf(b->addr, "/ip4/127.0.0.1/udp/%u/", &port), 1);
+    snprintf(target, sizeof(target), "/dns4/localhost/udp/%u/quic-v1/p2p/%s", port,
+             atlas_self_id(b->ctx));
+    l = node_dial(a, target, 5000);
+    WORLD_UNTIL(&w, 5000, l->connected);
+    /* a name with both families, and no IPv6 socket: the other address carries it */
+    snprintf(target, sizeof(target), "/dns/localhost/udp/%u/quic-v1/p2p/%s", port,
+             atlas_self_id(b->ctx));
+    l = node_dial(a, target, 5000);
+    WORLD_UNTIL(&w, 5000, l->connected);
+    assert_int_equal(atlas_set_u64(six->ctx, ATLAS_OPT_IPV6, 1), ATLAS_OK);
+    assert_int_equal(atlas_set_u64(six->ctx, ATLAS_OPT_IPV4, 0), ATLAS_OK);
+    assert_int_equal(atlas_set_str(six->ctx, ATLAS_OPT_BIND6, "::1"), ATLAS_OK);
+    if (atlas_open(six->ctx) != ATLAS_OK) {
+        world_free(&w); /* a host without IPv6 */
+        return;
+    }
+    l = node_dial(six, b->addr, 5000);
+    WORLD_UNTIL(&w, 5000, l->closed);
+    assert_int_equal(l->attempt_code, ATLAS_ERR_FAMILY);
+    node_open(six);
+    assert_int_equal(strncmp(six->addr, "/ip6/::1/udp/", 13), 0);
+    assert_int_equal(atlas_listen(six->ctx), ATLAS_OK);
+    world_free(&w);
+    /* IPv6 end to end */
+    memset(&w, 0, sizeof(w));
+    b = world_add(&w);
+    a = world_add(&w);
+    assert_int_equal(atlas_set_u64(b->ctx, ATLAS_OPT_IPV6, 1), ATLAS_OK);
+    assert_int_equal(atlas_set_u64(b->ctx, ATLAS_OPT_IPV4, 0), ATLAS_OK);
+    assert_int_equal(atlas_set_str(b->ctx, ATLAS_OPT_BIND6, "::1"), ATLAS_OK);
+    assert_int_equal(atlas_set_u64(a->ctx, ATLAS_OPT_IPV6, 1), ATLAS_OK);
+    node_open(b);
+    assert_int_equal(atlas_listen(b->ctx), ATLAS_OK);
+    l = world_connect(&w, a, b);
+    assert_int_equal(strncmp(l->path_remote, "[::1]:", 6), 0);
+    world_free(&w);
+}
+
 static void test_closed_while_dialling(void **state) {
     world w = {0};
     node *silent = world_add(&w);
@@ -211,10 +260,10 @@ static void test_closed_while_dialling(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_refused_targets),       cmocka_unit_test(test_wrong_peer),
-        cmocka_unit_test(test_not_listening),         cmocka_unit_test(test_address_book),
-        cmocka_unit_test(test_losers_are_quiet),      cmocka_unit_test(test_timeout_and_reasons),
-        cmocka_unit_test(test_closed_while_dialling),
+        cmocka_unit_test(test_refused_targets),    cmocka_unit_test(test_wrong_peer),
+        cmocka_unit_test(test_not_listening),      cmocka_unit_test(test_address_book),
+        cmocka_unit_test(test_losers_are_quiet),   cmocka_unit_test(test_timeout_and_reasons),
+        cmocka_unit_test(test_names_and_families), cmocka_unit_test(test_closed_while_dialling),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -217,6 +217,82 @@ static void test_deny_list(void **state) {
     world_free(&w);
 }
 
+/* Announced, but takes no connections. */
+static void test_target_refuses(void **state) {
+    world w = {0};
+    node *relay = world_add(&w);
+    node *b = world_add(&w);
+    node *a = world_add(&w);
+    tie *l;
+
+    (void)state;
+    node_open(relay);
+    assert_int_equal(atlas_relay_start(relay->ctx), ATLAS_OK);
+    assert_int_equal(atlas_relay_add(b->ctx, relay->addr), ATLAS_OK);
+    assert_int_equal(atlas_relay_presence(b->ctx, 1), ATLAS_OK);
+    assert_int_equal(atlas_relay_add(a->ctx, relay->addr), ATLAS_OK);
+    WORLD_UNTIL(&w, 5000, b->relay_state == ATLAS_RELAY_ANNOUNCED);
+    l = node_dial(a, atlas_self_id(b->ctx), 8000);
+    WORLD_UNTIL(&w, 8000, l->closed);
+    assert_int_equal(l->code, ATLAS_ERR_DIAL);
+    assert_int_equal(l->attempt_code, ATLAS_ERR_RELAY_REFUSED);
+    world_free(&w);
+}
+
+/* A relay on a given port with a given identity, so that it can come back as the same one. */
+static node *relay_at(world *w, int index, const atlas_key *key, unsigned port) {
+    node *nd = &w->nodes[index];
+
+    memset(nd, 0, sizeof(*nd));
+    assert_int_equal(atlas_new(NULL, key, &nd->ctx), ATLAS_OK);
+    assert_int_equal(atlas_set_u64(nd->ctx, ATLAS_OPT_IPV6, 0), ATLAS_OK);
+    assert_int_equal(atlas_set_u64(nd->ctx, ATLAS_OPT_PORT, port), ATLAS_OK);
+    assert_int_equal(atlas_set_str(nd->ctx, ATLAS_OPT_BIND4, "127.0.0.1"), ATLAS_OK);
+    node_open(nd);
+    assert_int_equal(atlas_relay_start(nd->ctx), ATLAS_OK);
+    return nd;
+}
+
+/* The relay dies under a connection and comes back: the connection ends with a reason, the node is
+ * announced again and can be reached again. */
+static void test_relay_restarts(void **state) {
+    world w = {0};
+    atlas_key *key = NULL;
+    unsigned port = 0;
+    uint64_t back;
+    node *relay;
+    node *b;
+    node *a;
+    tie *l;
+
+    (void)state;
+    assert_int_equal(atlas_key_generate(&key), ATLAS_OK);
+    w.n = 1;
+    relay = relay_at(&w, 0, key, 0);
+    assert_int_equal(sscanf(relay->addr, "/ip4/127.0.0.1/udp/%u/", &port), 1);
+    b = world_add_listener(&w);
+    a = world_add(&w);
+    assert_int_equal(atlas_relay_add(b->ctx, relay->addr), ATLAS_OK);
+    assert_int_equal(atlas_relay_presence(b->ctx, 1), ATLAS_OK);
+    assert_int_equal(atlas_relay_add(a->ctx, relay->addr), ATLAS_OK);
+    WORLD_UNTIL(&w, 5000, b->relay_state == ATLAS_RELAY_ANNOUNCED);
+    l = node_dial(a, atlas_self_id(b->ctx), 8000);
+    WORLD_UNTIL(&w, 8000, l->connected && b->accepted == 1);
+    assert_int_equal(atlas_free(relay->ctx), ATLAS_OK);
+    relay->ctx = NULL;
+    WORLD_UNTIL(&w, 5000, l->closed && b->in[0].closed && b->relay_state == ATLAS_RELAY_LOST);
+    assert_in_range(-l->code, 500, 599);
+    assert_in_range(-b->in[0].code, 500, 599);
+    relay_at(&w, 0, key, port);
+    back = real_now();
+    WORLD_UNTIL(&w, 5000, b->relay_state == ATLAS_RELAY_ANNOUNCED);
+    l = node_dial(a, atlas_self_id(b->ctx), 5000);
+    WORLD_UNTIL(&w, 5000, l->connected && b->accepted == 2);
+    assert_true(real_now() - back < UINT64_C(5000000000));
+    atlas_key_free(key);
+    world_free(&w);
+}
+
 static void test_shutdown_with_relay(void **state) {
     trio t;
     tie *l;
@@ -246,6 +322,8 @@ int main(void) {
         cmocka_unit_test(test_second_relay),
         cmocka_unit_test(test_arguments_and_info),
         cmocka_unit_test(test_deny_list),
+        cmocka_unit_test(test_target_refuses),
+        cmocka_unit_test(test_relay_restarts),
         cmocka_unit_test(test_shutdown_with_relay),
     };
 
