@@ -177,13 +177,37 @@ static void forwards_between_the_two_and_nobody_else(void **state) {
     world_run(&w, 50 * ATL_MS);
     assert_int_equal(seen.n, 2);
     assert_int_equal(world_stats(&w)->dropped_source, 2);
+    world_done(&w);
+}
 
-    /* nothing passes any more once it is closed */
+static void nothing_passes_once_it_is_closed(void **state) {
+    uint8_t packet[100];
+    relay_world w;
+    watch seen;
+    raw_node *a;
+    raw_node *b;
+    raw_circuit circuit;
+
+    (void)state;
+    world_start(&w);
+    a = raw_new(&w);
+    b = raw_new(&w);
+    raw_announce(&w, b);
+    circuit = raw_pair(&w, a, b, 1);
+    memset(&seen, 0, sizeof(seen));
+    seen.relay = pair_path(&w.relay).remote;
+    sim_set_tap(w.net, watch_tap, &seen);
+    make_packet(packet, circuit.target_sends, sizeof(packet));
+    assert_int_equal(atl_endpoint_send_raw(b->node.ep, NULL, &seen.relay, packet, sizeof(packet)),
+                     ATLAS_OK);
+    world_run(&w, 50 * ATL_MS);
+    assert_int_equal(seen.n, 1);
     raw_close_circuit(b, circuit.number);
     (void)raw_expect_close(&w, a);
-    assert_int_equal(atl_endpoint_send_raw(b->node.ep, NULL, &seen.relay, packet, 100), ATLAS_OK);
+    assert_int_equal(atl_endpoint_send_raw(b->node.ep, NULL, &seen.relay, packet, sizeof(packet)),
+                     ATLAS_OK);
     world_run(&w, 50 * ATL_MS);
-    assert_int_equal(seen.n, 2);
+    assert_int_equal(seen.n, 1);
     world_done(&w);
 }
 
@@ -328,6 +352,7 @@ int main(void) {
         cmocka_unit_test(a_target_that_never_accepts),
         cmocka_unit_test(ends_of_circuits_are_told),
         cmocka_unit_test(forwards_between_the_two_and_nobody_else),
+        cmocka_unit_test(nothing_passes_once_it_is_closed),
         cmocka_unit_test(idle_circuits_end),
         cmocka_unit_test(circuits_and_nodes_are_small),
         cmocka_unit_test(packets_cost_no_memory),
