@@ -180,6 +180,78 @@ static void forwards_between_the_two_and_nobody_else(void **state) {
     world_done(&w);
 }
 
+/* A NAT that gives a node another port in the middle. */
+typedef struct rebinding {
+    sim_net *net;
+    watch seen;
+    atl_addr inside;
+    atl_addr outside;
+} rebinding;
+
+static int rebinding_tap(void *user, const atl_addr *from, const atl_addr *to, const uint8_t *data,
+                         size_t len) {
+    rebinding *nat = user;
+
+    if (atl_addr_equal(from, &nat->inside)) {
+        sim_inject(nat->net, &nat->outside, to, data, len);
+        return 1;
+    }
+    if (!atl_addr_equal(to, &nat->inside)) {
+        (void)watch_tap(&nat->seen, from, to, data, len);
+    }
+    if (atl_addr_equal(to, &nat->outside)) {
+        sim_inject(nat->net, from, &nat->inside, data, len);
+        return 1;
+    }
+    return 0;
+}
+
+static void circuits_follow_a_migration(void **state) {
+    uint8_t packet[100];
+    relay_world w;
+    rebinding nat;
+    raw_node *a;
+    raw_node *b;
+    raw_circuit circuit;
+    atl_relay_ready ready;
+
+    (void)state;
+    world_start(&w);
+    a = raw_new(&w);
+    b = raw_new(&w);
+    raw_announce(&w, b);
+    circuit = raw_pair(&w, a, b, 1);
+    memset(&nat, 0, sizeof(nat));
+    nat.net = w.net;
+    nat.seen.relay = pair_path(&w.relay).remote;
+    nat.inside = raw_addr(b);
+    nat.outside = nat.inside;
+    nat.outside.port = 777;
+    sim_set_tap(w.net, rebinding_tap, &nat);
+    /* nothing from the new address passes before it is validated */
+    make_packet(packet, circuit.target_sends, sizeof(packet));
+    sim_inject(w.net, &nat.outside, &nat.seen.relay, packet, sizeof(packet));
+    world_run(&w, 20 * ATL_MS);
+    assert_int_equal(nat.seen.n, 0);
+    assert_int_equal(world_stats(&w)->dropped_source, 1);
+    raw_announce_as(b, &b->node.id, 0, 0);
+    (void)raw_expect_ready(&w, b, ATL_RELAY_STATUS_WAITING);
+    world_run(&w, ATL_SECOND);
+    raw_announce_as(b, &b->node.id, 0, 0);
+    ready = raw_expect_ready(&w, b, ATL_RELAY_STATUS_WAITING);
+    assert_true(atl_addr_equal(&ready.observed, &nat.outside));
+    sim_inject(w.net, &nat.outside, &nat.seen.relay, packet, sizeof(packet));
+    world_run(&w, 20 * ATL_MS);
+    assert_int_equal(nat.seen.n, 1);
+    make_packet(packet, circuit.source_sends, sizeof(packet));
+    assert_int_equal(
+        atl_endpoint_send_raw(a->node.ep, NULL, &nat.seen.relay, packet, sizeof(packet)), ATLAS_OK);
+    world_run(&w, 20 * ATL_MS);
+    assert_int_equal(nat.seen.n, 2);
+    assert_true(atl_addr_equal(&nat.seen.to, &nat.outside));
+    world_done(&w);
+}
+
 static void nothing_passes_once_it_is_closed(void **state) {
     uint8_t packet[100];
     relay_world w;
@@ -352,6 +424,7 @@ int main(void) {
         cmocka_unit_test(a_target_that_never_accepts),
         cmocka_unit_test(ends_of_circuits_are_told),
         cmocka_unit_test(forwards_between_the_two_and_nobody_else),
+        cmocka_unit_test(circuits_follow_a_migration),
         cmocka_unit_test(nothing_passes_once_it_is_closed),
         cmocka_unit_test(idle_circuits_end),
         cmocka_unit_test(circuits_and_nodes_are_small),
