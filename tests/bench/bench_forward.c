@@ -5,8 +5,8 @@
  *
  *     bench_forward single|train8|full SECONDS FORWARDER [FORWARDER]      of bare, relay, coturn
  *
- * prints one JSON object: for each its wall_ns and cpu_ns a packet (medians of the bursts), packets, lost, and the allocations during all
- * of them; and the ratio of the first one's speed to the second one's (median of the pairs of bursts). */
+ * prints one JSON object: for each its wall_ns and cpu_ns a packet (medians of the bursts), packets, lost, the allocations during all of
+ * them and how many bursts had none; and the ratio of the first one's speed to the second one's (median of the pairs of bursts). */
 #include "forward.h"
 
 #include <errno.h>
@@ -38,6 +38,7 @@ typedef struct subject {
     size_t packets;
     size_t got;
     uint64_t allocations;
+    size_t clean_bursts; /* without an allocation */
 } subject;
 
 /* coturn's own socket buffers are smaller: 512 datagrams fit */
@@ -93,7 +94,9 @@ static void burst(subject *s, const regime *r, size_t i) {
     got = receive(f, packets, &at);
     (void)usleep(SETTLE_US);
     spent = bench_cpu_of(f->pid) - spent;
-    s->allocations += (f->allocations == NULL ? 0 : f->allocations->calls) - calls;
+    calls = (f->allocations == NULL ? 0 : f->allocations->calls) - calls;
+    s->allocations += calls;
+    s->clean_bursts += calls == 0;
     s->packets += packets;
     s->got += got;
     if (got == 0) {
@@ -117,6 +120,7 @@ static size_t measure(const regime *r, size_t n, double seconds) {
     for (size_t i = 0; i < n; i++) {
         subjects[i].packets = subjects[i].got = 0;
         subjects[i].allocations = 0;
+        subjects[i].clean_bursts = 0;
     }
     until = bench_now() + (uint64_t)(seconds * 1e9);
     do {
@@ -158,8 +162,8 @@ static void report(size_t n, size_t bursts) {
     for (size_t i = 0; i < n; i++) {
         subject *s = &subjects[i];
 
-        printf("\"%s\": {\"wall_ns\": %.2f, \"cpu_ns\": %.2f, \"packets\": %zu, \"lost\": %zu, \"allocations\": %llu}, ", s->name,
-               bench_median(s->wall, bursts), bench_median(s->cpu, bursts), s->got, s->packets - s->got, (unsigned long long)s->allocations);
+        printf("\"%s\": {\"wall_ns\": %.2f, \"cpu_ns\": %.2f, \"packets\": %zu, \"lost\": %zu, \"allocations\": %llu, \"clean_bursts\": %zu}, ", s->name,
+               bench_median(s->wall, bursts), bench_median(s->cpu, bursts), s->got, s->packets - s->got, (unsigned long long)s->allocations, s->clean_bursts);
     }
     printf("\"bursts\": %zu, \"ratio\": %.4f, \"cpu_ratio\": %.4f}\n", bursts, n < 2 ? 0 : bench_median(ratio[0], bursts),
            n < 2 ? 0 : bench_median(ratio[1], bursts));
