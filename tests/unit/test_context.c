@@ -150,34 +150,35 @@ static void test_identity_is_copied(void **state) {
     assert_int_equal(atlas_free(ctx), ATLAS_OK);
 }
 
+static const struct {
+    uint32_t option;
+    uint64_t initial;
+    uint64_t low, high;
+    int before_start;
+} table[] = {
+    {ATLAS_OPT_PORT, 0, 0, 65535, 1},
+    {ATLAS_OPT_IPV4, 1, 0, 1, 1},
+    {ATLAS_OPT_IPV6, 1, 0, 1, 1},
+    {ATLAS_OPT_ENABLE_RELAY, 1, 0, 1, 0},
+    {ATLAS_OPT_OFFER_RELAY, 0, 0, 1, 0},
+    {ATLAS_OPT_IDLE_TIMEOUT_MS, 30000, 1000, 600000, 0},
+    {ATLAS_OPT_MAX_CONNECTIONS, 1024, 1, 1000000, 0},
+    {ATLAS_OPT_MAX_STREAMS, 128, 1, 65535, 0},
+    {ATLAS_OPT_MAX_MESSAGE_SIZE, 1048576, 1, 1u << 30, 0},
+    {ATLAS_OPT_STREAM_BUFFER, 1048576, 16384, 1u << 30, 0},
+    {ATLAS_OPT_HANDSHAKE_LIMIT, 256, 1, 1000000, 0},
+    {ATLAS_OPT_MAX_CLOCK_DRIFT_S, 300, 1, 86400, 0},
+    {ATLAS_OPT_PRESENCE_INTERVAL_MS, 2000, 100, 60000, 0},
+    {ATLAS_OPT_HANDSHAKE_TIMEOUT_MS, 10000, 100, 120000, 0},
+    {ATLAS_OPT_STUN_TIMEOUT_MS, 3000, 100, 39500, 0},
+    {ATLAS_OPT_RELAY_BANDWIDTH, 1048576, 0, UINT64_C(1) << 33, 0},
+    {ATLAS_OPT_STUN_SERVER, 0, 0, 1, 0},
+    {ATLAS_OPT_GSO, 1, 0, 1, 1},
+    {ATLAS_OPT_RELAY_DELAY_MS, 250, 0, 10000, 0},
+    {ATLAS_OPT_STUN_RATE, 50, 1, 1000000, 0},
+};
+
 static void test_options(void **state) {
-    static const struct {
-        uint32_t option;
-        uint64_t initial;
-        uint64_t low, high;
-        int before_start;
-    } table[] = {
-        {ATLAS_OPT_PORT, 0, 0, 65535, 1},
-        {ATLAS_OPT_IPV4, 1, 0, 1, 1},
-        {ATLAS_OPT_IPV6, 1, 0, 1, 1},
-        {ATLAS_OPT_ENABLE_RELAY, 1, 0, 1, 0},
-        {ATLAS_OPT_OFFER_RELAY, 0, 0, 1, 0},
-        {ATLAS_OPT_IDLE_TIMEOUT_MS, 30000, 1000, 600000, 0},
-        {ATLAS_OPT_MAX_CONNECTIONS, 1024, 1, 1000000, 0},
-        {ATLAS_OPT_MAX_STREAMS, 128, 1, 65535, 0},
-        {ATLAS_OPT_MAX_MESSAGE_SIZE, 1048576, 1, 1u << 30, 0},
-        {ATLAS_OPT_STREAM_BUFFER, 1048576, 16384, 1u << 30, 0},
-        {ATLAS_OPT_HANDSHAKE_LIMIT, 256, 1, 1000000, 0},
-        {ATLAS_OPT_MAX_CLOCK_DRIFT_S, 300, 1, 86400, 0},
-        {ATLAS_OPT_PRESENCE_INTERVAL_MS, 2000, 100, 60000, 0},
-        {ATLAS_OPT_HANDSHAKE_TIMEOUT_MS, 10000, 100, 120000, 0},
-        {ATLAS_OPT_STUN_TIMEOUT_MS, 3000, 100, 39500, 0},
-        {ATLAS_OPT_RELAY_BANDWIDTH, 1048576, 0, UINT64_C(1) << 33, 0},
-        {ATLAS_OPT_STUN_SERVER, 0, 0, 1, 0},
-        {ATLAS_OPT_GSO, 1, 0, 1, 1},
-        {ATLAS_OPT_RELAY_DELAY_MS, 250, 0, 10000, 0},
-        {ATLAS_OPT_STUN_RATE, 50, 1, 1000000, 0},
-    };
     atlas_ctx *ctx = NULL;
     uint64_t value;
     size_t i;
