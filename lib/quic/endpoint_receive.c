@@ -2,7 +2,7 @@
  * ids. */
 #include "quic/internal.h"
 
-#define RX_BATCH 32
+#define RX_BATCH 64
 #define RX_ROUNDS 8 /* batches of one drive call */
 /* RFC 9000 section 10.3: the shortest packet that can be a stateless reset */
 #define RESET_MIN 21
