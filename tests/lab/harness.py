@@ -1,9 +1,11 @@
 """What the tests of the lab share: a place to run in, checks, files, and an end that leaves nothing behind."""
 import hashlib
 import os
+import re
 import signal
 import subprocess
 import sys
+import time
 import traceback
 
 import nodes
@@ -84,7 +86,7 @@ class Capture:
 
     def __init__(self, lab, host, device, path, what="udp"):
         self.path = path
-        argv = ["tcpdump", "-i", device, "-n", "-U", "-s", "0", "-B", "65536", "-Z", "root", "-w", path, *what.split()]
+        argv = ["tcpdump", "-i", device, "-n", "-U", "-s", "0", "--immediate-mode", "-B", "65536", "-Z", "root", "-w", path, *what.split()]
         self.proc = subprocess.Popen(lab.argv(host, argv), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
         line = self.proc.stderr.readline()
         while line and "listening on" not in line:
@@ -92,23 +94,23 @@ class Capture:
         check(line, f"tcpdump does not start on {host}")
 
     def stop(self):
-        """The bytes of the capture, and how many packets it has; none may have been lost."""
+        """The bytes of the capture, and how many packets it has: all that there were."""
+        size = -1
+        while size != os.path.getsize(self.path):
+            size = os.path.getsize(self.path)
+            time.sleep(0.2)
         self.proc.send_signal(signal.SIGINT)
         report = self.proc.communicate(timeout=30)[1]
-        counts = {words[1:2][0] if len(words) < 5 else " ".join(words[1:]): int(words[0])
-                  for words in (line.split() for line in report.splitlines()) if words and words[0].isdigit()}
         with open(self.path, "rb") as file:
             data = file.read()
-        dropped = [n for what, n in counts.items() if "dropped" in what]
-        check(dropped == [0], f"tcpdump lost packets: {report}")
-        captured = [n for what, n in counts.items() if "captured" in what]
-        check(len(captured) == 1, f"tcpdump does not say how many packets it has: {report}")
-        return data, captured[0]
+        counts = {what: int(n) for n, what in re.findall(r"(\d+) packets? (captured|received|dropped)", report)}
+        check(counts.get("dropped") == 0 and counts.get("captured") == counts.get("received"), f"tcpdump lost packets: {report}")
+        return data, counts["captured"]
 
 
 def send(sender, target, *args, code=0, seconds=90):
     """atlas send; the process, which has ended with that code."""
-    process = sender.start("send", *args, target)
+    process = sender.start("send", target, *args)
     process.expect(code, seconds)
     return process
 

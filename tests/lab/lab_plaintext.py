@@ -33,7 +33,7 @@ def body(world):
     process = receiver.listen("--relay", relay.addr)
     process.wait("announced")
     target = circuit(relay.addr, receiver.id)
-    for arguments in (["--file", path, target], [target, MESSAGE]):
+    for arguments in ([target, "--file", path], [target, MESSAGE]):
         run = sender.start("send", *arguments)
         run.expect(0)
         check(run.all("sent")[0]["path"] == "relay", run.story())
