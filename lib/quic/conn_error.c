@@ -5,7 +5,6 @@
 
 #define CRYPTO_ERROR_FIRST 0x100u
 #define CRYPTO_ERROR_LAST 0x1ffu
-#define ALERT_NO_APPLICATION_PROTOCOL 120
 
 static void describe_peer_close(atl_qconn *conn) {
     const ngtcp2_ccerr *ccerr = ngtcp2_conn_get_ccerr2(conn->quic);
@@ -21,9 +20,7 @@ static void describe_peer_close(atl_qconn *conn) {
     if (app || ccerr->error_code == NGTCP2_NO_ERROR) {
         code = ATLAS_ERR_PEER_CLOSED;
     } else if (ccerr->error_code >= CRYPTO_ERROR_FIRST && ccerr->error_code <= CRYPTO_ERROR_LAST) {
-        code = ccerr->error_code == CRYPTO_ERROR_FIRST + ALERT_NO_APPLICATION_PROTOCOL
-                   ? ATLAS_ERR_ALPN
-                   : ATLAS_ERR_HANDSHAKE;
+        code = atl_tls_alert_error((uint8_t)(ccerr->error_code - CRYPTO_ERROR_FIRST));
     } else if (ccerr->error_code == NGTCP2_CONNECTION_REFUSED) {
         code = ATLAS_ERR_LIMIT;
     } else if (ccerr->error_code == NGTCP2_APPLICATION_ERROR) {

@@ -119,11 +119,15 @@ static void on_path(void *user, atlas_conn *conn, const atlas_path_info *path, c
 
 static void on_attempt(void *user, atlas_conn *conn, const char *addr, int32_t code,
                        const char *text) {
+    sim_node *node = user;
+
     (void)conn;
     (void)addr;
-    (void)code;
     (void)text;
-    ((sim_node *)user)->attempts_failed++;
+    if (node->attempts_failed++ == 0) {
+        node->first_attempt_code = code;
+    }
+    node->attempt_code = code;
 }
 
 static void on_stream(void *user, atlas_conn *conn, atlas_stream *stream) {

@@ -33,8 +33,10 @@ typedef struct sim_node {
     int32_t close_code;
     char close_text[2048];
     int attempts_failed;
-    int relay_state;     /* of the last on_relay */
-    int relay_announced; /* times */
+    int32_t attempt_code;       /* of the last that failed */
+    int32_t first_attempt_code; /* of the first */
+    int relay_state;            /* of the last on_relay */
+    int relay_announced;        /* times */
     int32_t relay_code;
     char observed[ATLAS_ADDR_MAX];
     uint64_t got_bytes; /* stream bytes */
