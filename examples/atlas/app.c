@@ -31,6 +31,8 @@ static void catch_signals(void) {
     (void)sigemptyset(&action.sa_mask);
     action.sa_handler = SIG_IGN;
     (void)sigaction(SIGPIPE, &action, NULL);
+    /* a limit on the size of files is an error of write(), no reason to die */
+    (void)sigaction(SIGXFSZ, &action, NULL);
     action.sa_handler = on_signal;
     (void)sigaction(SIGINT, &action, NULL);
     (void)sigaction(SIGTERM, &action, NULL);
