@@ -318,6 +318,9 @@ static void announce(atlas_conn *conn) {
     if (!conn->ready || conn->announced) {
         return;
     }
+    atl_log(atl_conn_env(conn), ATLAS_LOG_INFO, "%s %s, path %s",
+            conn->dialer ? "connected to" : "connection from", conn->peer_text,
+            atl_conn_path_kind(conn) == ATLAS_PATH_RELAY ? "relay" : "direct");
     if (!conn->dialer) {
         announce_inbound(conn);
         deliver_path(conn);
@@ -333,6 +336,8 @@ static void announce(atlas_conn *conn) {
 static void deliver_end(atlas_conn *conn) {
     const char *text = conn->text != NULL ? conn->text : atlas_error_text(conn->code);
 
+    atl_log(atl_conn_env(conn), ATLAS_LOG_INFO, "connection with %s ended: %s", conn->peer_text,
+            text);
     if (conn->callbacks.on_closed != NULL) {
         conn->callbacks.on_closed(conn->user, conn, conn->code, conn->app_code, text);
     }
