@@ -1,4 +1,4 @@
-#!/usr/bin/env python3
+#!/usr/bin/env -S python3 -B
 """relay_bandwidth_limit: a transfer through a relay that allows 1 MiB a second completes, and is not faster than that."""
 import os
 

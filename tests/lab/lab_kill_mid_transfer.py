@@ -1,4 +1,4 @@
-#!/usr/bin/env python3
+#!/usr/bin/env -S python3 -B
 """Killed in the middle of a file. The relay: the sender gives up with an error within its idle timeout, the receiver keeps nothing. The
 sender: the receiver keeps nothing, and goes on receiving from others."""
 import os

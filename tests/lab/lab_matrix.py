@@ -1,4 +1,4 @@
-#!/usr/bin/env python3
+#!/usr/bin/env -S python3 -B
 """Every kind of NAT on both sides: a file from each to each, over the path that is to be expected, verified by its hash.
 
 All listeners are up at the same time, with presence on one relay. The sender knows the listener's address as the relay sees it. It gets

@@ -1,4 +1,4 @@
-#!/usr/bin/env python3
+#!/usr/bin/env -S python3 -B
 """enable_relay = false towards a node behind a symmetric NAT: the dial fails, says why for each address, and sends the relay nothing;
 given as an option and in the configuration file. Without it the same dial gets through."""
 import os

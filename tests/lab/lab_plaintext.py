@@ -1,4 +1,4 @@
-#!/usr/bin/env python3
+#!/usr/bin/env -S python3 -B
 """The relay forwards what it cannot read: tcpdump on its only device finds nothing of a known message or of a known file.
 
 That the search can find something is shown by the same text sent past libatlas in one datagram; that the packets were all there, by

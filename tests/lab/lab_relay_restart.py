@@ -1,4 +1,4 @@
-#!/usr/bin/env python3
+#!/usr/bin/env -S python3 -B
 """A relay is killed and started again under two listening nodes: both can be reached again within 5 s. Measured with messages, which
 arrive only when the nodes can really be reached. Then the same with an outage that the nodes notice, while they redial."""
 import time

@@ -1,4 +1,4 @@
-#!/usr/bin/env python3
+#!/usr/bin/env -S python3 -B
 """atlas stun from behind each kind of NAT: the same address as coturn's client gets, the NAT's kind seen in the ports of two
 servers, and what is said where there is no server or it is dead."""
 import re

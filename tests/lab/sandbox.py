@@ -80,5 +80,5 @@ def enter(ask=False):
         reason = works(prefix)
         if not reason:
             sys.stdout.flush()
-            os.execvp(prefix[0], [*prefix, *kept_environment(), sys.executable, *sys.argv])
+            os.execvp(prefix[0], [*prefix, *kept_environment(), sys.executable, "-B", *sys.argv])
     return reason
