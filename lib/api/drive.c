@@ -79,20 +79,18 @@ size_t atlas_fds(const atlas_ctx *ctx, atlas_fd_event *out, size_t cap) {
     return atl_os_fds(ctx->os, out, cap);
 }
 
-/* Milliseconds to wait, rounded up so that a deadline has passed when the wait ends. */
-static int32_t wait_ms(atlas_ctx *ctx, int32_t timeout_ms) {
+/* Nanoseconds to wait until the next deadline, at most timeout_ms. */
+static uint64_t wait_ns(atlas_ctx *ctx, int32_t timeout_ms) {
+    uint64_t limit = timeout_ms < 0 ? ATLAS_NO_DEADLINE : (uint64_t)timeout_ms * ATL_MS;
     uint64_t deadline = atlas_next_deadline(ctx);
     uint64_t now = atl_env_now(&ctx->env);
-    uint64_t ms;
+    uint64_t wait;
 
     if (deadline == ATLAS_NO_DEADLINE) {
-        return timeout_ms;
+        return limit;
     }
-    ms = deadline <= now ? 0 : (deadline - now + ATL_MS - 1) / ATL_MS;
-    if (ms > INT32_MAX) {
-        ms = INT32_MAX;
-    }
-    return timeout_ms >= 0 && (uint64_t)timeout_ms < ms ? timeout_ms : (int32_t)ms;
+    wait = deadline <= now ? 0 : deadline - now;
+    return wait < limit ? wait : limit;
 }
 
 int32_t atlas_run_once(atlas_ctx *ctx, int32_t timeout_ms) {
@@ -109,7 +107,7 @@ int32_t atlas_run_once(atlas_ctx *ctx, int32_t timeout_ms) {
     if (ctx->os == NULL) {
         return ATLAS_ERR_UNSUPPORTED;
     }
-    rv = atl_os_poll(ctx->os, wait_ms(ctx, timeout_ms), events, POLL_FDS, &n);
+    rv = atl_os_poll(ctx->os, wait_ns(ctx, timeout_ms), events, POLL_FDS, &n);
     return rv != ATLAS_OK ? rv : atlas_process(ctx, events, n);
 }
 

@@ -193,7 +193,8 @@ static uint32_t poll_events(short revents) {
     return events;
 }
 
-int32_t atl_os_poll(atl_os *os, int32_t timeout_ms, atlas_fd_event *out, size_t cap, size_t *n) {
+int32_t atl_os_poll(atl_os *os, uint64_t timeout_ns, atlas_fd_event *out, size_t cap, size_t *n) {
+    struct timespec limit;
     size_t total = 0;
     size_t found = 0;
     int32_t rc = poll_fill(os, &total);
@@ -202,7 +203,9 @@ int32_t atl_os_poll(atl_os *os, int32_t timeout_ms, atlas_fd_event *out, size_t 
     if (rc != ATLAS_OK) {
         return rc;
     }
-    ready = poll(os->polls, (nfds_t)total, timeout_ms);
+    limit.tv_sec = (time_t)(timeout_ns / ATL_SECOND);
+    limit.tv_nsec = (long)(timeout_ns % ATL_SECOND);
+    ready = ppoll(os->polls, (nfds_t)total, timeout_ns == ATLAS_NO_DEADLINE ? NULL : &limit, NULL);
     if (ready < 0 && errno != EINTR) {
         return ATLAS_ERR_IO;
     }

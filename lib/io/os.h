@@ -21,8 +21,9 @@ void atl_os_free(atl_os *os);
  * descriptors are ignored. */
 int32_t atl_os_process(atl_os *os, const atlas_fd_event *events, size_t n, size_t budget);
 size_t atl_os_fds(const atl_os *os, atlas_fd_event *out, size_t cap);
-/* poll(2) on all watched descriptors. Fills `out` with the ready ones. */
-int32_t atl_os_poll(atl_os *os, int32_t timeout_ms, atlas_fd_event *out, size_t cap, size_t *n);
+/* ppoll(2) on all watched descriptors for at most `timeout_ns` nanoseconds (ATLAS_NO_DEADLINE: no
+ * limit): a pacer wants finer steps than milliseconds. Fills `out` with the ready ones. */
+int32_t atl_os_poll(atl_os *os, uint64_t timeout_ns, atlas_fd_event *out, size_t cap, size_t *n);
 
 /* Any thread, signal handler. */
 int32_t atl_os_wakeup(atl_os *os);

@@ -195,7 +195,7 @@ static void turn(node *n) {
     uint64_t deadline = atl_loop_deadline(&n->loop);
     uint64_t wait = deadline > now ? (deadline - now) / ATL_MS + 1 : 0;
 
-    assert_int_equal(atl_os_poll(n->os, wait < 50 ? (int32_t)wait : 50, events, 16, &count),
+    assert_int_equal(atl_os_poll(n->os, (wait < 50 ? wait : 50) * ATL_MS, events, 16, &count),
                      ATLAS_OK);
     atl_loop_update(&n->loop);
     if (count > 0) {

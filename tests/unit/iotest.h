@@ -64,7 +64,7 @@ static TESTENV_UNUSED void iotest_turn(iotest *f, uint64_t ms) {
     if (deadline != ATLAS_NO_DEADLINE && deadline < now + ms * ATL_MS) {
         ms = deadline <= now ? 0 : (deadline - now) / ATL_MS + 1;
     }
-    assert_int_equal(atl_os_poll(f->os, (int32_t)ms, events, ATL_COUNT(events), &n), ATLAS_OK);
+    assert_int_equal(atl_os_poll(f->os, ms * ATL_MS, events, ATL_COUNT(events), &n), ATLAS_OK);
     atl_loop_update(&f->loop);
     (void)atl_os_process(f->os, events, n, 64);
     (void)atl_loop_run_timers(&f->loop, 64);

@@ -335,7 +335,7 @@ static void polling(void **state) {
     for (i = 0; i < PIPES / 2 + 1; i++) {
         size_t k;
 
-        assert_int_equal(atl_os_poll(p.f.os, 1000, events, 2, &n), ATLAS_OK);
+        assert_int_equal(atl_os_poll(p.f.os, ATL_SECOND, events, 2, &n), ATLAS_OK);
         assert_int_equal(n, 2);
         for (k = 0; k < n; k++) {
             assert_int_equal(events[k].events, ATLAS_FD_READ);
@@ -349,7 +349,7 @@ static void polling(void **state) {
     assert_int_equal(n, 0);
     /* the other end gone: an error condition */
     assert_int_equal(close(p.out[3]), 0);
-    assert_int_equal(atl_os_poll(p.f.os, 1000, events, 2, &n), ATLAS_OK);
+    assert_int_equal(atl_os_poll(p.f.os, ATL_SECOND, events, 2, &n), ATLAS_OK);
     assert_int_equal(n, 1);
     assert_int_equal(events[0].fd, p.in[3]);
     assert_true((events[0].events & ATLAS_FD_ERROR) != 0);
