@@ -118,6 +118,8 @@ struct atl_qstream {
     atl_chunk *next_chunk; /* holds the next byte to send, NULL when all were sent */
     size_t next_offset;    /* of that byte in next_chunk */
     size_t head_acked;     /* acknowledged bytes of head */
+    atl_chunk *spare;      /* acknowledged ones kept for what comes next, while data is under way */
+    size_t spares;
     uint64_t written, sent, acked;
     uint64_t limit;
     uint64_t uncredited; /* bytes delivered and not yet credited */

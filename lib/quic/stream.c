@@ -21,7 +21,18 @@ int32_t atl_qstream_new(atl_qconn *conn, int64_t id, atl_qstream **out) {
     return ATLAS_OK;
 }
 
+static void free_spares(atl_qstream *stream) {
+    while (stream->spare != NULL) {
+        atl_chunk *next = stream->spare->next;
+
+        atl_free(stream->conn->ep->env, stream->spare);
+        stream->spare = next;
+    }
+    stream->spares = 0;
+}
+
 static void free_chunks(atl_qstream *stream) {
+    free_spares(stream);
     while (stream->head != NULL) {
         atl_chunk *next = stream->head->next;
 
@@ -105,6 +116,17 @@ size_t atl_qstream_buffered(const atl_qstream *stream) {
 
 /* ---- writing ---- */
 
+static atl_chunk *take_spare(atl_qstream *stream, size_t cap) {
+    atl_chunk *chunk = stream->spare;
+
+    if (chunk == NULL || cap != CHUNK_MAX) {
+        return NULL;
+    }
+    stream->spare = chunk->next;
+    stream->spares--;
+    return chunk;
+}
+
 static atl_chunk *chunk_with_room(atl_qstream *stream, size_t want) {
     atl_chunk *chunk = stream->tail;
     size_t cap = CHUNK_MIN;
@@ -115,7 +137,10 @@ static atl_chunk *chunk_with_room(atl_qstream *stream, size_t want) {
     while (cap < want && cap < CHUNK_MAX) {
         cap *= 2;
     }
-    chunk = atl_malloc(stream->conn->ep->env, sizeof(*chunk) + cap);
+    chunk = take_spare(stream, cap);
+    if (chunk == NULL) {
+        chunk = atl_malloc(stream->conn->ep->env, sizeof(*chunk) + cap);
+    }
     if (chunk == NULL) {
         return NULL;
     }
@@ -240,6 +265,21 @@ void atl_qstream_on_sent(atl_qstream *stream, size_t len, int fin) {
     }
 }
 
+/* A stream in full flow would give its memory back to the system and get it again, page by page,
+ * with every acknowledgement. What it holds in all stays within its limit. */
+static void retire(atl_qstream *stream, atl_chunk *chunk) {
+    size_t buffered = atl_qstream_buffered(stream);
+
+    if (chunk->cap == CHUNK_MAX && !stream->fin && buffered > 0 &&
+        buffered + (stream->spares + 1) * CHUNK_MAX <= stream->limit) {
+        chunk->next = stream->spare;
+        stream->spare = chunk;
+        stream->spares++;
+        return;
+    }
+    atl_free(stream->conn->ep->env, chunk);
+}
+
 /* Chunks go when their last byte is acknowledged; one that may still grow stays. */
 static void drop_acked(atl_qstream *stream, uint64_t len) {
     while (len > 0 && stream->head != NULL) {
@@ -251,7 +291,7 @@ static void drop_acked(atl_qstream *stream, uint64_t len) {
             return;
         }
         len -= here;
-        atl_free(stream->conn->ep->env, stream->head);
+        retire(stream, stream->head);
         stream->head = next;
         stream->head_acked = 0;
         if (next == NULL) {
@@ -263,6 +303,9 @@ static void drop_acked(atl_qstream *stream, uint64_t len) {
 void atl_qstream_on_acked(atl_qstream *stream, uint64_t len) {
     stream->acked += len;
     drop_acked(stream, len);
+    if (stream->acked == stream->written || stream->fin) {
+        free_spares(stream);
+    }
     if (stream->ended || stream->ops == NULL) {
         return;
     }
@@ -272,7 +315,10 @@ void atl_qstream_on_acked(atl_qstream *stream, uint64_t len) {
             stream->ops->on_writable(stream->user, stream);
         }
     }
-    if (stream->fin_sent && stream->acked == stream->written && !stream->acked_all) {
+    /* the end may have left in a packet of its own that was lost: for a stream that only sends,
+     * ngtcp2 says when it has arrived by closing it */
+    if (stream->fin_sent && stream->acked == stream->written && !stream->acked_all &&
+        !atl_qstream_is_uni(stream)) {
         stream->acked_all = 1;
         if (stream->ops->on_acked != NULL) {
             stream->ops->on_acked(stream->user, stream);
@@ -308,6 +354,7 @@ void atl_qstream_shutdown(atl_qstream *stream, uint64_t app_code) {
         return;
     }
     stream->write_shut = 1;
+    stream->acked_all = 1; /* the reset may overtake the end: never said any more */
     atl_list_remove(&stream->send_node);
     if (stream->wire_closed) {
         atl_qstream_credit(stream, stream->uncredited);
