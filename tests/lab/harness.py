@@ -86,7 +86,9 @@ class Capture:
 
     def __init__(self, lab, host, device, path, what="udp"):
         self.path = path
-        argv = ["tcpdump", "-i", device, "-n", "-U", "-s", "0", "--immediate-mode", "-B", "65536", "-Z", "root", "-w", path, *what.split()]
+        argv = ["tcpdump", "-i", device, "-n", "-U", "-s", "0", "--immediate-mode", "-B", "65536", "-w", path, *what.split()]
+        if os.geteuid() == 0:
+            argv[1:1] = ["-Z", "root"]  # it would become somebody who may not write there
         self.proc = subprocess.Popen(lab.argv(host, argv), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
         line = self.proc.stderr.readline()
         while line and "listening on" not in line:

@@ -12,7 +12,7 @@ from topology import NATS, PUBLIC
 def start_coturn(world):
     address = world.lab.public_host("coturn", 3)
     argv = ["turnserver", "-n", "-S", "-L", address, "-p", "3478", "--no-tls", "--no-dtls", "--no-cli", "--log-file", "stdout",
-            "--pidfile", "/run/turnserver.pid"]
+            "--pidfile", "/run/turnserver.pid", "--userdb", f"{world.work}/turndb"]
     proc = subprocess.Popen(world.lab.argv("coturn", argv), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     return proc, f"{address}:3478"
 

@@ -46,7 +46,8 @@ def ways(ask):
     own = ["unshare", "--net", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"]
     if os.geteuid() == 0:
         return [own]
-    found = [[*own[:1], "--user", "--map-root-user", *own[1:]]]
+    # as the same user, with every right over what is made here: as root there tcpdump would fail to become somebody else
+    found = [[*own[:1], "--user", "--map-current-user", "--keep-caps", *own[1:]]]
     if shutil.which("sudo") is not None:
         found.append(["sudo", "--" if ask else "-n", *own])
     return found
