@@ -8,7 +8,7 @@
 
 /* 0xffffffff: not one of those that nobody has. */
 static uint32_t stranger_index(const atl_addr *addr) {
-    const uint8_t *ip = addr->ip + 12;
+    const uint8_t *ip = addr->ip;
 
     return addr->family == 4 && ip[0] == 198 && ip[1] == 51 ? (uint32_t)(ip[2] << 8 | ip[3])
                                                             : UINT32_MAX;
