@@ -11,7 +11,7 @@ from harness import check, main, make_file, say, send, verify
 from nodes import circuit, multiaddr, now
 from topology import NATS, OPEN
 
-SIZE = 3 * 1024 * 1024
+SIZE = 8 * 1024 * 1024
 AT_ONCE = 2
 RELAY_CONFIG = "[transport]\nrelay_bandwidth_limit = 33554432\n"
 

@@ -84,6 +84,8 @@ class Process:
             raise Failed(f"{self.name} did not end within {seconds} s\n{self.story()}") from None
         for thread in self.threads:
             thread.join()
+        if any("Sanitizer" in line or "runtime error:" in line for line in self.errors):
+            raise Failed(f"{self.name}: found by a sanitizer\n" + "\n".join(self.errors))
         return code
 
     def expect(self, code, seconds=90):
