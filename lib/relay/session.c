@@ -84,8 +84,12 @@ void atl_relay_session_end(atl_relay_session *session, int32_t code, const char 
 }
 
 void atl_relay_session_close(atl_relay_session *session, const char *reason) {
+    /* those on the other ends of its circuits are told which of the two went away */
+    int32_t code =
+        session->server->closing ? ATLAS_ERR_RELAY_DRAINING : ATLAS_ERR_RELAY_CIRCUIT_CLOSED;
+
     session->ending = 1;
-    atl_relay_session_unregister(session, ATLAS_ERR_RELAY_DRAINING);
+    atl_relay_session_unregister(session, code);
     atl_h3_close(session->h3, H3_NO_ERROR, reason);
 }
 

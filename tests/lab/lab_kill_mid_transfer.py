@@ -34,11 +34,12 @@ def begin(world, sender, receiver, relay):
     return run
 
 
-def nothing_kept(receiver, since):
+def nothing_kept(receiver, since, *codes):
     wait_for(lambda: not os.listdir(receiver.inbox), IDLE + MARGIN, f"the receiver keeps {os.listdir(receiver.inbox)}")
     say(f"  the receiver removed its temporary file after {now() - since:.2f} s")
     broken = receiver.process.wait("error", seconds=2, file="large.bin")
     say(f"  and says: {broken['text']} ({broken.get('code')})")
+    check(broken.get("code") in codes, f"not one of {codes}")
     check(not receiver.process.all("file"), "a part was taken for a file")
 
 
@@ -51,7 +52,7 @@ def kill_relay(world, sender, receiver, relay):
     error = run.all("error")[-1]
     check(not run.all("sent"), "it says that the file was sent")
     say(f"relay killed: the sender ended after {took:.2f} s: {error['text']} ({error.get('code')})")
-    nothing_kept(receiver, since)
+    nothing_kept(receiver, since, "ATLAS_ERR_RELAY_LOST", "ATLAS_ERR_IDLE_TIMEOUT")
 
 
 def kill_sender(world, sender, receiver, relay):
@@ -59,7 +60,7 @@ def kill_sender(world, sender, receiver, relay):
     since = now()
     run.kill()
     say("sender killed:")
-    nothing_kept(receiver, since)
+    nothing_kept(receiver, since, "ATLAS_ERR_RELAY_CIRCUIT_CLOSED", "ATLAS_ERR_IDLE_TIMEOUT")
 
 
 def body(world):
