@@ -1,0 +1,204 @@
+"""The C interface: constants, structures, callbacks and functions, as the headers have them."""
+import collections
+import ctypes
+import ctypes.util
+import enum
+import os
+from ctypes import CFUNCTYPE, POINTER, c_char, c_char_p, c_void_p
+
+I32, I64, U32, U64, SIZE = (ctypes.c_int32, ctypes.c_int64, ctypes.c_uint32, ctypes.c_uint64,
+                            ctypes.c_size_t)
+PEER_ID_MAX, ADDR_MAX, MULTIADDR_MAX = 64, 80, 640
+NO_DEADLINE = 2**64 - 1
+
+
+# ---- constants ----
+
+def _codes(categories):
+    """Within a category codes count down from its first."""
+    return {name: first - i for first, names in categories.items()
+            for i, name in enumerate(names.split())}
+
+
+Err = enum.IntEnum("Err", {"OK": 0, **_codes({
+    -1: "INVALID NOMEM STATE REENTRANT AGAIN TIMEOUT CANCELLED CLOSED LIMIT UNSUPPORTED NOT_FOUND "
+        "EXISTS IO PERMISSION TOO_LARGE BUFFER INTERNAL RANDOM SHUTDOWN",
+    -100: "TRUNCATED MALFORMED ADDRESS PEER_ID KEY SIGNATURE CERTIFICATE CONFIG DUPLICATE",
+    -200: "UNREACHABLE REFUSED RESOLVE ADDR_IN_USE FAMILY",
+    -300: "STUN_TIMEOUT STUN_RESPONSE STUN_INTEGRITY STUN_UNKNOWN STUN_NO_ADDRESS",
+    -400: "HANDSHAKE PEER_MISMATCH ALPN IDLE_TIMEOUT TRANSPORT STATELESS_RESET PEER_CLOSED VERSION "
+          "HANDSHAKE_TIMEOUT STREAM_RESET HTTP",
+    -500: "RELAY_NOT_REGISTERED RELAY_CAPACITY RELAY_HANDSHAKE_TIMEOUT RELAY_REFUSED "
+          "RELAY_NOT_AUTHORISED RELAY_RATE_LIMITED RELAY_MALFORMED RELAY_CLOCK_DRIFT "
+          "RELAY_IDENTITY RELAY_REPLACED RELAY_DRAINING RELAY_LOST RELAY_DISABLED RELAY_EXPIRED "
+          "RELAY_CIRCUIT_CLOSED",
+    -600: "DIAL NO_ADDRESS MESSAGE_TOO_LARGE DATAGRAM_TOO_LARGE DISCONNECTED SELF"})})
+Opt = enum.IntEnum("Opt", {**{name: 1 + i for i, name in enumerate(
+    "PORT IPV4 IPV6 ENABLE_RELAY OFFER_RELAY IDLE_TIMEOUT_MS MAX_CONNECTIONS MAX_STREAMS "
+    "MAX_MESSAGE_SIZE STREAM_BUFFER HANDSHAKE_LIMIT MAX_CLOCK_DRIFT_S PRESENCE_INTERVAL_MS "
+    "HANDSHAKE_TIMEOUT_MS STUN_TIMEOUT_MS RELAY_BANDWIDTH RELAY_TOTAL_BANDWIDTH RELAY_MAX_NODES "
+    "RELAY_MAX_CIRCUITS RELAY_MAX_CIRCUITS_PER_NODE RELAY_MAX_PER_IPV4 RELAY_MAX_PER_IPV6_64 "
+    "RELAY_HANDSHAKES STUN_SERVER GSO RELAY_DELAY_MS STUN_RATE".split())},
+    "BIND4": 100, "BIND6": 101})
+Fd = enum.IntFlag("Fd", {"READ": 1, "WRITE": 2, "ERROR": 4})
+Log = enum.IntEnum("Log", "ERROR WARN INFO DEBUG TRACE")
+Path = enum.IntEnum("Path", "NONE DIRECT RELAY", start=0)
+Relay = enum.IntEnum("Relay", "IDLE CONNECTING CONNECTED ANNOUNCED LOST REPLACED DRAINS", start=0)
+RelayAsk = enum.IntEnum("RelayAsk", "ANNOUNCE CONNECT")
+Stun = enum.IntFlag("Stun", {"SHA1": 1, "SHA256": 2})
+
+
+# ---- structures ----
+
+class _Sized(ctypes.Structure):
+    def __init__(self, **fields):
+        super().__init__(size=ctypes.sizeof(self), **fields)
+
+
+def _struct(name, *fields):
+    return type(name, (_Sized,), {"_fields_": [("size", U64), *fields]})
+
+
+def _counters(name, names):
+    return _struct(name, *((field, U64) for field in names.split()))
+
+
+class FdEvent(ctypes.Structure):
+    _fields_ = [("fd", I32), ("events", U32)]
+
+
+TargetInfo = _struct("atlas_target_info", ("path", U32), ("reserved", U32),
+                     ("peer", c_char * PEER_ID_MAX), ("relay", c_char * PEER_ID_MAX),
+                     ("transport", c_char * MULTIADDR_MAX))
+PathInfo = _struct("atlas_path_info", ("kind", U32), ("mtu", U32), ("rtt_ns", U64),
+                   ("local", c_char * ADDR_MAX), ("remote", c_char * ADDR_MAX),
+                   ("relay", c_char * PEER_ID_MAX))
+ConnStats = _counters("atlas_conn_stats",
+                      "tx_bytes rx_bytes tx_packets rx_packets lost_packets cwnd rtt_ns")
+RelayEvent = _struct("atlas_relay_event", ("state", U32), ("code", I32), ("rtt_ns", U64),
+                     ("retry_ns", U64), ("expires_ns", U64), ("bandwidth", U64),
+                     ("addr", c_char_p), ("relay", c_char_p), ("observed", c_char_p),
+                     ("text", c_char_p))
+RelayStats = _counters(
+    "atlas_relay_stats",
+    "sessions nodes circuits announces connects pairs forwarded_packets forwarded_bytes "
+    "delayed_packets dropped_bandwidth dropped_total dropped_source dropped_send refused_nodes "
+    "refused_ipv4 refused_ipv6 refused_circuits refused_circuits_node refused_rate refused_policy "
+    "refused_drift refused_identity malformed handshake_timeouts expired replaced")
+StunResult = _struct("atlas_stun_result", ("code", I32), ("stun_code", I32), ("rtt_ns", U64),
+                     ("transmissions", U32), ("index", U32), ("server", c_char_p),
+                     ("server_addr", c_char_p), ("reflexive", c_char_p), ("local", c_char_p),
+                     ("text", c_char_p))
+StunOptions = _struct("atlas_stun_options", ("timeout_ms", U64), ("username", c_char_p),
+                      ("password", c_char_p), ("integrity", U32), ("reserved", U32))
+
+
+# ---- callbacks ----
+
+def _table(name, *fields, user=True):
+    """A table of callbacks. Each field: its name, its result, and what follows `user`."""
+    types = [(field, CFUNCTYPE(result, c_void_p, *args)) for field, result, *args in fields]
+    return _struct(name, *([("user", c_void_p)] if user else []), *types)
+
+
+Hooks = _table(
+    "atlas_hooks", ("interest", None, I32, U32, POINTER(c_void_p)), ("timer", None, U64),
+    ("now", U64), ("wall", I64), ("malloc", c_void_p, SIZE), ("realloc", c_void_p, c_void_p, SIZE),
+    ("free", None, c_void_p), ("random", I32, c_void_p, SIZE), ("log", None, I32, c_char_p))
+Callbacks = _table(
+    "atlas_callbacks", ("on_connection", None, c_void_p, c_void_p),
+    ("on_relay", None, c_void_p, POINTER(RelayEvent)), ("on_shutdown", None, c_void_p),
+    ("on_wakeup", None, c_void_p))
+ConnCallbacks = _table(
+    "atlas_conn_callbacks", ("on_connected", None, c_void_p),
+    ("on_path", None, c_void_p, POINTER(PathInfo), c_char_p),
+    ("on_attempt", None, c_void_p, c_char_p, I32, c_char_p),
+    ("on_stream", None, c_void_p, c_void_p), ("on_message", None, c_void_p, c_void_p, SIZE),
+    ("on_message_sent", None, c_void_p, U64, I32),
+    ("on_datagram", None, c_void_p, c_void_p, SIZE), ("on_pong", None, c_void_p, U64, U64, U32),
+    ("on_closed", None, c_void_p, I32, U64, c_char_p), user=False)
+StreamCallbacks = _table(
+    "atlas_stream_callbacks", ("on_readable", None, c_void_p), ("on_writable", None, c_void_p),
+    ("on_acked", None, c_void_p), ("on_closed", None, c_void_p, I32, U64), user=False)
+ConfigCb = CFUNCTYPE(None, c_void_p, I32, c_char_p, U32, c_char_p)
+StunCb = CFUNCTYPE(None, c_void_p, c_void_p, POINTER(StunResult), I32)
+PolicyCb = CFUNCTYPE(I32, c_void_p, U32, c_char_p, c_char_p, c_char_p)
+
+# By their names in C, for the test that compares them with the headers.
+STRUCTS = {"atlas_fd_event": FdEvent, **{struct.__name__: struct for struct in (
+    TargetInfo, PathInfo, ConnStats, RelayEvent, RelayStats, StunResult, StunOptions, Hooks,
+    Callbacks, ConnCallbacks, StreamCallbacks)}}
+CALLBACKS = {"atlas_config_cb": ConfigCb, "atlas_stun_cb": StunCb, "atlas_relay_policy": PolicyCb}
+
+
+# ---- functions ----
+
+_P, _S, _PP, _PSIZE, _PU32, _PU64 = (c_void_p, c_char_p, POINTER(c_void_p), POINTER(SIZE),
+                                     POINTER(U32), POINTER(U64))
+FUNCTIONS = {  # result and arguments
+    "version": (_S,), "error_name": (_S, I32), "error_category": (_S, I32), "error_text": (_S, I32),
+    "target_parse": (I32, _S, POINTER(TargetInfo)), "multiaddr_normalize": (I32, _S, _P, SIZE),
+    "peer_id_normalize": (I32, _S, _P, SIZE), "key_generate": (I32, _PP),
+    "key_from_seed": (I32, _P, _PP), "key_load": (I32, _S, _PP), "key_save": (I32, _P, _S),
+    "key_free": (None, _P), "key_public": (None, _P, _P), "key_peer_id": (I32, _P, _P, SIZE),
+    "new": (I32, POINTER(Hooks), _P, _PP), "free": (I32, _P), "shutdown": (I32, _P, U64),
+    "process": (I32, _P, POINTER(FdEvent), SIZE), "next_deadline": (U64, _P), "now": (U64, _P),
+    "fds": (SIZE, _P, POINTER(FdEvent), SIZE), "run_once": (I32, _P, I32), "wakeup": (I32, _P),
+    "set_u64": (I32, _P, U32, U64), "set_str": (I32, _P, U32, _S),
+    "get_u64": (I32, _P, U32, _PU64), "self_id": (_S, _P), "open": (I32, _P),
+    "local_addr": (I32, _P, U32, _P, SIZE), "set_callbacks": (I32, _P, POINTER(Callbacks)),
+    "config_load": (I32, _P, _S, ConfigCb, _P),
+    "config_parse": (I32, _P, _S, SIZE, _S, ConfigCb, _P),
+    "dial": (I32, _P, _S, U64, POINTER(ConnCallbacks), _P, _PP),
+    "peer_add_addr": (I32, _P, _S, _S), "listen": (I32, _P),
+    "conn_set_callbacks": (I32, _P, POINTER(ConnCallbacks), _P), "conn_ctx": (_P, _P),
+    "conn_peer_id": (_S, _P), "conn_is_dialer": (U32, _P),
+    "conn_get_path": (I32, _P, POINTER(PathInfo)), "conn_get_stats": (I32, _P, POINTER(ConnStats)),
+    "conn_close": (I32, _P, U64, _S), "conn_disconnect": (I32, _P, _S),
+    "conn_ping": (I32, _P, _PU64), "conn_send_message": (I32, _P, _P, SIZE, _PU64),
+    "conn_send_datagram": (I32, _P, _P, SIZE), "conn_max_datagram": (SIZE, _P),
+    "stream_open": (I32, _P, U32, POINTER(StreamCallbacks), _P, _PP),
+    "stream_set_callbacks": (I32, _P, POINTER(StreamCallbacks), _P), "stream_conn": (_P, _P),
+    "stream_id": (I64, _P), "stream_write": (I32, _P, _P, SIZE, U32, _PSIZE),
+    "stream_read": (I32, _P, _P, SIZE, _PSIZE, _PU32),
+    "stream_peek": (I32, _P, _PP, _PSIZE, _PU32), "stream_consume": (I32, _P, SIZE),
+    "stream_reset": (I32, _P, U64), "relay_add": (I32, _P, _S), "relay_presence": (I32, _P, U32),
+    "relay_info": (I32, _P, U32, POINTER(RelayEvent)), "relay_start": (I32, _P),
+    "relay_set_policy": (I32, _P, PolicyCb, _P), "relay_allow": (I32, _P, _S),
+    "relay_deny": (I32, _P, _S), "relay_get_stats": (I32, _P, POINTER(RelayStats)),
+    "stun_probe": (I32, _P, POINTER(_S), SIZE, POINTER(StunOptions), StunCb, _P, _PP),
+    "stun_cancel": (I32, _P), "stun_add_server": (I32, _P, _S),
+}
+
+_loaded = None
+
+
+def _open(name):
+    library = ctypes.CDLL(name)
+    functions = {"path": name}
+    for function, (result, *args) in FUNCTIONS.items():
+        functions[function] = getattr(library, "atlas_" + function)
+        functions[function].restype, functions[function].argtypes = result, args
+    return collections.namedtuple("Library", functions)(**functions)
+
+
+def load(path=None):
+    """The library: the file at `path` (only before the first use), else at ATLAS_LIBRARY in the
+    environment, else as the system finds it. Returns an object with one function for each of C's,
+    named without "atlas_"."""
+    global _loaded
+    if _loaded is not None:
+        if path is not None and os.fspath(path) != _loaded.path:
+            raise RuntimeError(f"libatlas is loaded already, from {_loaded.path}")
+        return _loaded
+    given = os.fspath(path) if path is not None else os.environ.get("ATLAS_LIBRARY")
+    # The soname too: "atlas" may find the linear algebra library of that name.
+    names = [given] if given else [ctypes.util.find_library("atlas"), "libatlas.so.0"]
+    reason = None
+    for name in filter(None, names):
+        try:
+            _loaded = _open(name)
+            return _loaded
+        except (OSError, AttributeError) as error:
+            reason = error
+    raise OSError(f"libatlas cannot be loaded ({reason}); set ATLAS_LIBRARY to its file")
