@@ -122,7 +122,7 @@ static sim_host *host_by_ip(sim_net *net, const atl_addr *addr) {
     size_t i;
 
     for (i = 0; i < net->n_hosts; i++) {
-        if (memcmp(net->hosts[i]->ip.ip, addr->ip, sizeof(addr->ip)) == 0) {
+        if (memcmp(net->hosts[i]->outside.ip, addr->ip, sizeof(addr->ip)) == 0) {
             return net->hosts[i];
         }
     }
@@ -204,7 +204,8 @@ static void deliver(sim_net *net, sim_packet *p) {
     for (i = 0; host != NULL && !host->down && i < MAX_SOCKETS; i++) {
         atl_udp *udp = &host->sockets[i];
 
-        if (udp->open && udp->local.port == p->to.port && udp->queued < RX_QUEUE) {
+        if (udp->open && (uint16_t)(udp->local.port + host->port_shift) == p->to.port &&
+            udp->queued < RX_QUEUE) {
             if (udp->last == NULL) {
                 udp->first = p;
             } else {
@@ -239,6 +240,7 @@ sim_host *sim_host_new(sim_net *net, const char *ip) {
         fprintf(stderr, "simulator: bad host %s\n", ip);
         abort();
     }
+    host->outside = host->ip;
     host->net = net;
     host->index = net->n_hosts;
     host->next_port = 40000;
@@ -263,6 +265,14 @@ uint64_t sim_host_now(const sim_host *host) {
 
 void sim_host_set_down(sim_host *host, int down) {
     host->down = down;
+}
+
+void sim_host_rebind(sim_host *host, const char *ip) {
+    host->port_shift = (uint16_t)(host->port_shift + 1000);
+    if (ip != NULL && atl_addr_parse_ip(ip, strlen(ip), 0, &host->outside) != ATLAS_OK) {
+        fprintf(stderr, "simulator: bad address %s\n", ip);
+        abort();
+    }
 }
 
 int sim_host_process(sim_host *host) {

@@ -52,6 +52,10 @@ void sim_host_program(sim_host *host, void (*drive)(void *user), uint64_t (*dead
 int sim_host_process(sim_host *host);
 /* A host that is down receives nothing, sends nothing and is not driven. */
 void sim_host_set_down(sim_host *host, int down);
+/* What a NAT does that forgets: from now on the host's packets come from another port, and from
+ * another address where `ip` is not NULL; what is sent to the former one is lost. The host itself
+ * sees nothing of it. */
+void sim_host_rebind(sim_host *host, const char *ip);
 /* The network between two hosts is cut, or mended. */
 void sim_cut(sim_net *net, sim_host *a, sim_host *b, int cut);
 

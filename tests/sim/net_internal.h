@@ -45,6 +45,8 @@ struct sim_host {
     sim_net *net;
     size_t index;
     atl_addr ip;
+    atl_addr outside;    /* how others see the address, and */
+    uint16_t port_shift; /* the ports: see sim_host_rebind() */
     atl_udp sockets[MAX_SOCKETS];
     uint16_t next_port;
     atl_resolve *resolves;

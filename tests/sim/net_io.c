@@ -80,10 +80,10 @@ static int32_t io_recv(void *impl, atl_udp *udp, atl_rx *out, size_t cap, size_t
 
 static int32_t io_send(void *impl, atl_udp *udp, const atl_tx *tx, size_t n, size_t *sent) {
     sim_host *host = impl;
-    atl_addr from = host->ip;
+    atl_addr from = host->outside;
     size_t i;
 
-    from.port = udp->local.port;
+    from.port = (uint16_t)(udp->local.port + host->port_shift);
     for (i = 0; i < n && !host->down; i++) {
         size_t at;
 

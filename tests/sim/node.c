@@ -71,7 +71,8 @@ static void on_readable(void *user, atlas_stream *stream) {
     uint32_t fin = 0;
     size_t len;
 
-    while (!fin && atlas_stream_read(stream, buf, sizeof(buf), &len, &fin) == ATLAS_OK) {
+    while (!fin && !node->deaf &&
+           atlas_stream_read(stream, buf, sizeof(buf), &len, &fin) == ATLAS_OK) {
         node->got_hash = fnv(node->got_hash, buf, len);
         node->got_bytes += len;
     }

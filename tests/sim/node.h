@@ -18,6 +18,7 @@ typedef struct sim_node {
     atl_addr host_ip;
     atlas_hooks base;    /* the host's own hooks */
     sim_faults *faults;  /* NULL: memory never fails */
+    int deaf;            /* 1: streams are accepted and never read */
     int64_t wall_offset; /* milliseconds by which this node's wall clock is wrong */
     size_t live_blocks;  /* memory that the context holds; none when it has been freed */
     size_t live_bytes;
