@@ -203,6 +203,11 @@ static int cb_stream_open(ngtcp2_conn *quic, int64_t id, void *user) {
     atl_qconn *conn = user;
     atl_qstream *stream;
 
+    if (!conn->is_server && conn->state == ATL_CONN_HANDSHAKE) {
+        /* The server uses the connection, so it has accepted us: its HANDSHAKE_DONE was lost or
+         * overtaken. Nobody takes streams before the confirmation, and a refused one is lost. */
+        confirm(conn);
+    }
     if (atl_qstream_new(conn, id, &stream) != ATLAS_OK) {
         return NGTCP2_ERR_CALLBACK_FAILURE;
     }

@@ -86,12 +86,13 @@ int32_t atl_qconn_update_key(atl_qconn *conn) {
 
 /* ---- datagrams ---- */
 
-/* A packet around a DATAGRAM frame: short header, packet number, frame type and length,
- * authentication tag. */
-#define DATAGRAM_OVERHEAD (1 + ATL_CID_LEN + 4 + 3 + 16)
+/* A packet around a DATAGRAM frame: short header without the id, packet number, frame type and
+ * length, authentication tag. */
+#define DATAGRAM_OVERHEAD (1 + 4 + 3 + 16)
 
 size_t atl_qconn_max_datagram(const atl_qconn *conn) {
     const ngtcp2_transport_params *remote;
+    size_t overhead;
     size_t mtu;
     size_t room;
 
@@ -100,10 +101,11 @@ size_t atl_qconn_max_datagram(const atl_qconn *conn) {
     }
     remote = ngtcp2_conn_get_remote_transport_params2(conn->quic);
     mtu = ngtcp2_conn_get_path_max_tx_udp_payload_size2(conn->quic);
-    if (remote == NULL || remote->max_datagram_frame_size <= 3 || mtu <= DATAGRAM_OVERHEAD) {
+    overhead = DATAGRAM_OVERHEAD + ngtcp2_conn_get_dcid2(conn->quic)->datalen;
+    if (remote == NULL || remote->max_datagram_frame_size <= 3 || mtu <= overhead) {
         return 0;
     }
-    room = mtu - DATAGRAM_OVERHEAD;
+    room = mtu - overhead;
     return room < remote->max_datagram_frame_size - 3 ? room
                                                       : (size_t)remote->max_datagram_frame_size - 3;
 }

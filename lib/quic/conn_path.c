@@ -1,7 +1,12 @@
 /* Paths of a connection. ngtcp2 sees a synthetic IPv6 address pair for each, both halves unique;
  * what they stand for, a 4-tuple or a circuit, is known here only. So a packet from a new real
  * address is a new path to ngtcp2, which validates it, and later a migration between any two paths
- * is legal for it. */
+ * is legal for it.
+ *
+ * Our half of the pair stays what it was where only the peer has moved. Otherwise ngtcp2 would take
+ * one of the peer's spare connection ids for each address; a peer that moves again and again, or
+ * cannot be heard for a while, would use them up, new ones come only in answer to what reaches it,
+ * and it could never be reached again. */
 #include "quic/internal.h"
 
 /* A unique local prefix; the addresses never leave the process. */
@@ -36,15 +41,20 @@ ngtcp2_path atl_path_synthetic(atl_path_slot *slot) {
 }
 
 static uint64_t path_id(const ngtcp2_path *path) {
-    struct sockaddr_in6 local;
+    struct sockaddr_in6 remote;
     uint64_t id;
 
-    if (path->local.addrlen != sizeof(local)) {
+    if (path->remote.addrlen != sizeof(remote)) {
         return 0;
     }
-    memcpy(&local, path->local.addr, sizeof(local));
-    memcpy(&id, local.sin6_addr.s6_addr + 8, sizeof(id));
+    memcpy(&remote, path->remote.addr, sizeof(remote));
+    memcpy(&id, remote.sin6_addr.s6_addr + 8, sizeof(id));
     return id;
+}
+
+static int keeps_local(const atl_qconn *conn, const atl_path_slot *before, const atl_qpath *real) {
+    return conn->is_server && real->circuit == NULL && before->real.circuit == NULL &&
+           atl_addr_equal(&before->real.local, &real->local);
 }
 
 static int same_path(const atl_path_slot *slot, const atl_qpath *real) {
@@ -60,6 +70,7 @@ static int same_path(const atl_path_slot *slot, const atl_qpath *real) {
 }
 
 atl_path_slot *atl_path_find(atl_qconn *conn, const atl_qpath *real, int *fresh) {
+    const atl_path_slot *active = &conn->paths[conn->active];
     atl_path_slot *slot = &conn->paths[conn->active];
     size_t i;
 
@@ -80,6 +91,9 @@ atl_path_slot *atl_path_find(atl_qconn *conn, const atl_qpath *real, int *fresh)
         slot = &conn->paths[i];
         if (slot->id == 0) {
             atl_path_begin(conn->ep, slot, real);
+            if (keeps_local(conn, active, real)) {
+                slot->local = active->local;
+            }
             *fresh = 1;
             return slot;
         }

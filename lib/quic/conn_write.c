@@ -1,8 +1,8 @@
-/* The write loop: datagrams first, then streams in turn, packet after packet straight into the
+/* The write loop: datagrams and streams in turn, packet after packet straight into the
  * endpoint's arena. */
 #include "quic/internal.h"
 
-#define VECTORS 8
+#define VECTORS 3
 /* Most bytes that one connection writes before others get their turn. */
 #define WRITE_BUDGET ((size_t)65000 * 2)
 
@@ -26,7 +26,6 @@ static ngtcp2_ssize write_datagram(atl_qconn *conn, ngtcp2_path *path, ngtcp2_pk
                                                  conn->ep->loop->now);
 
     if (n == NGTCP2_ERR_INVALID_ARGUMENT || n == NGTCP2_ERR_INVALID_STATE) {
-        /* the path's MTU has shrunk since it was queued: lost, as datagrams may be */
         pop_datagram(conn);
         return NGTCP2_ERR_WRITE_MORE;
     }
@@ -90,25 +89,52 @@ static ngtcp2_ssize write_stream(atl_qconn *conn, atl_qstream *stream, ngtcp2_pa
     return n;
 }
 
+/* What fits of the queued datagrams. NGTCP2_ERR_WRITE_MORE when the packet still has room. */
+static ngtcp2_ssize write_datagrams(atl_qconn *conn, ngtcp2_path *path, ngtcp2_pkt_info *info,
+                                    uint8_t *out, size_t cap) {
+    ngtcp2_ssize n = NGTCP2_ERR_WRITE_MORE;
+
+    while (conn->datagrams != NULL && n == NGTCP2_ERR_WRITE_MORE) {
+        if (conn->datagrams->len > atl_qconn_max_datagram(conn)) {
+            /* the path has become narrower since it was queued: lost, as datagrams may be, for it
+             * would hold up all that comes behind it */
+            pop_datagram(conn);
+            continue;
+        }
+        n = write_datagram(conn, path, info, out, cap);
+    }
+    return n;
+}
+
+/* Likewise of the streams. */
+static ngtcp2_ssize write_streams(atl_qconn *conn, ngtcp2_path *path, ngtcp2_pkt_info *info,
+                                  uint8_t *out, size_t cap) {
+    ngtcp2_ssize n = NGTCP2_ERR_WRITE_MORE;
+    atl_qstream *stream;
+
+    while (n == NGTCP2_ERR_WRITE_MORE && (stream = next_stream(conn)) != NULL &&
+           (stream->next_chunk == NULL || ngtcp2_conn_get_max_data_left2(conn->quic) > 0)) {
+        n = write_stream(conn, stream, path, info, out, cap);
+    }
+    return n;
+}
+
 /* The next packet of the connection into out[cap]. >0 its length, 0 nothing more now, <0 fatal. */
 static ngtcp2_ssize write_packet(atl_qconn *conn, ngtcp2_path *path, ngtcp2_pkt_info *info,
                                  uint8_t *out, size_t cap) {
-    atl_qstream *stream;
     ngtcp2_ssize n;
 
     if (conn->state == ATL_CONN_OPEN) {
-        while (conn->datagrams != NULL) {
-            n = write_datagram(conn, path, info, out, cap);
-            if (n != NGTCP2_ERR_WRITE_MORE) {
-                return n;
-            }
+        /* in turns, so that neither kind starves the other */
+        conn->streams_first ^= 1;
+        n = conn->streams_first ? write_streams(conn, path, info, out, cap)
+                                : write_datagrams(conn, path, info, out, cap);
+        if (n == NGTCP2_ERR_WRITE_MORE) {
+            n = conn->streams_first ? write_datagrams(conn, path, info, out, cap)
+                                    : write_streams(conn, path, info, out, cap);
         }
-        while ((stream = next_stream(conn)) != NULL &&
-               (stream->next_chunk == NULL || ngtcp2_conn_get_max_data_left2(conn->quic) > 0)) {
-            n = write_stream(conn, stream, path, info, out, cap);
-            if (n != NGTCP2_ERR_WRITE_MORE) {
-                return n;
-            }
+        if (n != NGTCP2_ERR_WRITE_MORE) {
+            return n;
         }
     }
     return ngtcp2_conn_writev_stream(conn->quic, path, info, out, cap, NULL,

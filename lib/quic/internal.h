@@ -163,6 +163,7 @@ struct atl_qconn {
     atl_list dead; /* streams that ended, freed in the flush */
     atl_out_datagram *datagrams, *datagrams_tail;
     size_t datagram_count;
+    uint8_t streams_first; /* in the packet written last */
     uint64_t tx_bytes, rx_bytes;
     uint64_t reset_keys[4]; /* entries in ep->resets */
     atl_qclose why;

@@ -42,7 +42,9 @@ PAIR_UNUSED static void s_data(void *user, atl_qstream *stream, const uint8_t *d
     side *s = user;
 
     s->got = realloc(s->got, s->got_len + len + 1);
-    memcpy(s->got + s->got_len, data, len);
+    if (len > 0) {
+        memcpy(s->got + s->got_len, data, len);
+    }
     s->got_len += len;
     s->got_fin |= fin;
     if (!s->hold) {
