@@ -5,7 +5,9 @@
 #include "bench.h"
 
 void bare_handshake_init(void);
-/* Both ends, until the client's handshake is confirmed; then both are freed. */
-void bare_handshake(void);
+/* Both ends, until the client's handshake is confirmed; then both are freed. `authenticate`: each
+ * checks the other's certificate by the rules of the libp2p TLS specification, with the library's
+ * function; else each takes any. */
+void bare_handshake(int authenticate);
 
 #endif

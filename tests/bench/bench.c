@@ -16,7 +16,8 @@
 /* ---- failing ---- */
 
 void bench_die(const char *what) {
-    fprintf(stderr, "bench: %s%s%s\n", what, errno != 0 ? ": " : "", errno != 0 ? strerror(errno) : "");
+    fprintf(stderr, "bench: %s%s%s\n", what, errno != 0 ? ": " : "",
+            errno != 0 ? strerror(errno) : "");
     exit(1);
 }
 
@@ -124,7 +125,8 @@ int bench_socket(struct sockaddr_in *local, int gro) {
     memset(local, 0, sizeof(*local));
     local->sin_family = AF_INET;
     local->sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    if (fd < 0 || bind(fd, (struct sockaddr *)local, len) != 0 || getsockname(fd, (struct sockaddr *)local, &len) != 0) {
+    if (fd < 0 || bind(fd, (struct sockaddr *)local, len) != 0 ||
+        getsockname(fd, (struct sockaddr *)local, &len) != 0) {
         bench_die("socket");
     }
     (void)setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &size, sizeof(size));
@@ -140,10 +142,14 @@ typedef union control {
     struct cmsghdr align;
 } control;
 
-void bench_send(int fd, const struct sockaddr_in *to, const void *data, size_t len, size_t segment) {
+void bench_send(int fd, const struct sockaddr_in *to, const void *data, size_t len,
+                size_t segment) {
     control c;
     struct iovec iov = {(void *)(uintptr_t)data, len};
-    struct msghdr msg = {.msg_name = (void *)(uintptr_t)to, .msg_namelen = sizeof(*to), .msg_iov = &iov, .msg_iovlen = 1};
+    struct msghdr msg = {.msg_name = (void *)(uintptr_t)to,
+                         .msg_namelen = sizeof(*to),
+                         .msg_iov = &iov,
+                         .msg_iovlen = 1};
     uint16_t size = (uint16_t)segment;
 
     if (segment < len) {
@@ -171,7 +177,8 @@ void bench_send(int fd, const struct sockaddr_in *to, const void *data, size_t l
 size_t bench_recv(int fd, void *buf, size_t cap, size_t *segment) {
     control c;
     struct iovec iov = {buf, cap};
-    struct msghdr msg = {.msg_iov = &iov, .msg_iovlen = 1, .msg_control = c.buf, .msg_controllen = sizeof(c.buf)};
+    struct msghdr msg = {
+        .msg_iov = &iov, .msg_iovlen = 1, .msg_control = c.buf, .msg_controllen = sizeof(c.buf)};
     ssize_t len = recvmsg(fd, &msg, MSG_DONTWAIT);
 
     if (len <= 0) {
@@ -210,20 +217,27 @@ void bench_relay(atlas_ctx *ctx, uint64_t presence_ms) {
         uint32_t option;
         uint64_t value;
     } OPTIONS[] = {
-        {ATLAS_OPT_RELAY_BANDWIDTH, 0},         {ATLAS_OPT_RELAY_TOTAL_BANDWIDTH, 0}, {ATLAS_OPT_RELAY_MAX_NODES, 100000},
-        {ATLAS_OPT_RELAY_MAX_CIRCUITS, 100000}, {ATLAS_OPT_RELAY_MAX_CIRCUITS_PER_NODE, 100000},
-        {ATLAS_OPT_RELAY_MAX_PER_IPV4, 100000}, {ATLAS_OPT_RELAY_HANDSHAKES, 1000000}, {ATLAS_OPT_HANDSHAKE_LIMIT, 1000000},
+        {ATLAS_OPT_RELAY_BANDWIDTH, 0},
+        {ATLAS_OPT_RELAY_TOTAL_BANDWIDTH, 0},
+        {ATLAS_OPT_RELAY_MAX_NODES, 100000},
+        {ATLAS_OPT_RELAY_MAX_CIRCUITS, 100000},
+        {ATLAS_OPT_RELAY_MAX_CIRCUITS_PER_NODE, 100000},
+        {ATLAS_OPT_RELAY_MAX_PER_IPV4, 100000},
+        {ATLAS_OPT_RELAY_HANDSHAKES, 1000000},
+        {ATLAS_OPT_HANDSHAKE_LIMIT, 1000000},
         {ATLAS_OPT_MAX_CONNECTIONS, 100000},
     };
 
     for (size_t i = 0; i < sizeof(OPTIONS) / sizeof(OPTIONS[0]); i++) {
         bench_check(atlas_set_u64(ctx, OPTIONS[i].option, OPTIONS[i].value), "relay option");
     }
-    bench_check(atlas_set_u64(ctx, ATLAS_OPT_PRESENCE_INTERVAL_MS, presence_ms), "presence interval");
+    bench_check(atlas_set_u64(ctx, ATLAS_OPT_PRESENCE_INTERVAL_MS, presence_ms),
+                "presence interval");
     bench_check(atlas_relay_start(ctx), "atlas_relay_start");
 }
 
-static void relay_loop(int cpu, uint64_t presence_ms, char *addr, int ready, atlas_relay_stats *stats) {
+static void relay_loop(int cpu, uint64_t presence_ms, char *addr, int ready,
+                       atlas_relay_stats *stats) {
     atlas_ctx *ctx;
 
     bench_pin(cpu);
@@ -242,7 +256,8 @@ static void relay_loop(int cpu, uint64_t presence_ms, char *addr, int ready, atl
     }
 }
 
-pid_t bench_relay_process(int cpu, uint64_t presence_ms, char addr[ATLAS_MULTIADDR_MAX], void (*prepare)(void), atlas_relay_stats *stats) {
+pid_t bench_relay_process(int cpu, uint64_t presence_ms, char addr[ATLAS_MULTIADDR_MAX],
+                          void (*prepare)(void), atlas_relay_stats *stats) {
     char *shared = bench_shared(ATLAS_MULTIADDR_MAX);
     int ready[2];
     char byte;

@@ -1,5 +1,6 @@
-/* What the measuring programs share: clocks, processor time, pinning, UDP sockets with trains, and contexts that are driven to a
- * state. Everything ends the program with a message when it fails: a measurement has no other use for an error. */
+/* What the measuring programs share: clocks, processor time, pinning, UDP sockets with trains, and
+ * contexts that are driven to a state. Everything ends the program with a message when it fails: a
+ * measurement has no other use for an error. */
 #ifndef BENCH_H
 #define BENCH_H
 
@@ -31,7 +32,8 @@ uint64_t bench_now(void);
 /* Processor time of this process, and of another one, in nanoseconds. */
 uint64_t bench_cpu(void);
 uint64_t bench_cpu_of(pid_t pid);
-/* This process, and its children, on one processor (the second of a machine with one is the first). */
+/* This process, and its children, on one processor (the second of a machine with one is the first).
+ */
 void bench_pin(int cpu);
 /* A child that dies with this process. 0 in the child. */
 pid_t bench_fork(void);
@@ -54,9 +56,11 @@ atlas_ctx *bench_context(const atlas_hooks *hooks);
 void bench_address(atlas_ctx *ctx, char out[ATLAS_MULTIADDR_MAX]);
 /* Lifts every limit of a relay server and starts it. */
 void bench_relay(atlas_ctx *ctx, uint64_t presence_ms);
-/* Forks a relay pinned to `cpu`, which runs until it is stopped; `addr` receives its address. `prepare` (may be NULL) is called in the
- * child first; `stats` (shared memory, may be NULL) is kept up to date. */
-pid_t bench_relay_process(int cpu, uint64_t presence_ms, char addr[ATLAS_MULTIADDR_MAX], void (*prepare)(void), atlas_relay_stats *stats);
+/* Forks a relay pinned to `cpu`, which runs until it is stopped; `addr` receives its address.
+ * `prepare` (may be NULL) is called in the child first; `stats` (shared memory, may be NULL) is
+ * kept up to date. */
+pid_t bench_relay_process(int cpu, uint64_t presence_ms, char addr[ATLAS_MULTIADDR_MAX],
+                          void (*prepare)(void), atlas_relay_stats *stats);
 /* Drives two contexts (b may be NULL) until *flag, at most `seconds`. */
 void bench_drive(atlas_ctx *a, atlas_ctx *b, const int *flag, double seconds, const char *what);
 

@@ -1,4 +1,5 @@
-/* Counts every allocation of the process, those of its libraries too, by standing in front of malloc. glibc only. */
+/* Counts every allocation of the process, those of its libraries too, by standing in front of
+ * malloc. glibc only. */
 #ifndef BENCH_ALLOC_H
 #define BENCH_ALLOC_H
 

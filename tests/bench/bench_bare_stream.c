@@ -1,5 +1,6 @@
-/* The baseline of stream goodput: ngtcp2 and wolfSSL in a bare loop, two processes over UDP loopback with GSO and GRO. The crypto
- * callbacks are the library's own fast ones, so that the ratio shows what endpoint, streams and events cost, not the cipher.
+/* The baseline of stream goodput: ngtcp2 and wolfSSL in a bare loop, two processes over UDP
+ * loopback with GSO and GRO. The crypto callbacks are the library's own fast ones, so that the
+ * ratio shows what endpoint, streams and events cost, not the cipher.
  *
  *     bench_bare_stream [SECONDS]     prints one JSON object: gbps, tx_ns and rx_ns a byte */
 #include "bench.h"
@@ -308,7 +309,8 @@ static void run_client(end *e, atl_tls *tls, const atl_peer_id *peer) {
     fill_callbacks(&cb);
     make_path(e, &path);
     if (atl_tls_client_new(tls, ATL_PROTO_ATLAS, peer, &e->ref.session) != 0 ||
-        ngtcp2_conn_client_new(&e->conn, &dcid, &scid, &path, NGTCP2_PROTO_VER_V1, &cb, &settings, &params, NULL, e) != 0) {
+        ngtcp2_conn_client_new(&e->conn, &dcid, &scid, &path, NGTCP2_PROTO_VER_V1, &cb, &settings,
+                               &params, NULL, e) != 0) {
         exit(1);
     }
     atl_tls_session_set_conn(e->ref.session, e->conn);
@@ -334,15 +336,16 @@ static void measure(end *server, pid_t client, double seconds) {
     if (bytes == 0) {
         bench_die("nothing was received");
     }
-    printf("{\"gbps\": %.4f, \"tx_ns\": %.5f, \"rx_ns\": %.5f}\n", (double)bytes * 8 / (double)at, (double)tx_cpu / (double)bytes,
-           (double)rx_cpu / (double)bytes);
+    printf("{\"gbps\": %.4f, \"tx_ns\": %.5f, \"rx_ns\": %.5f}\n", (double)bytes * 8 / (double)at,
+           (double)tx_cpu / (double)bytes, (double)rx_cpu / (double)bytes);
 }
 
 int main(int argc, char **argv) {
     static end server;
     static end client;
     double seconds = argc > 1 ? atof(argv[1]) : 2;
-    atlas_hooks hooks = {sizeof(hooks), NULL, NULL, NULL, now_ns, wall_ms, b_malloc, b_realloc, b_free, b_random, NULL};
+    atlas_hooks hooks = {sizeof(hooks), NULL,      NULL,   NULL,     now_ns, wall_ms,
+                         b_malloc,      b_realloc, b_free, b_random, NULL};
     atlas_key *key;
     atl_peer_id id;
     atl_tls *tls;

@@ -1,12 +1,14 @@
-/* How fast two forwarders work off a backlog, in turns. While one stands still (SIGSTOP) its socket is filled; then it is let loose, and the
- * time until the last datagram has come out, and the processor time that it took, are measured. So the forwarder is saturated in every
- * regime, though the generator has but the other processor of two; generator and receiver cost the same for all forwarders; and what
- * else happens on the machine meets both alike.
+/* How fast two forwarders work off a backlog, in turns. While one stands still (SIGSTOP) its socket
+ * is filled; then it is let loose, and the time until the last datagram has come out, and the
+ * processor time that it took, are measured. So the forwarder is saturated in every regime, though
+ * the generator has but the other processor of two; generator and receiver cost the same for all
+ * forwarders; and what else happens on the machine meets both alike.
  *
  *     bench_forward single|train8|full SECONDS FORWARDER [FORWARDER]      of bare, relay, coturn
  *
- * prints one JSON object: for each its wall_ns and cpu_ns a packet (medians of the bursts), packets, lost, the allocations during all of
- * them and how many bursts had none; and the ratio of the first one's speed to the second one's (median of the pairs of bursts). */
+ * prints one JSON object: for each its wall_ns and cpu_ns a packet (medians of the bursts),
+ * packets, lost, the allocations during all of them and how many bursts had none; and the ratio of
+ * the first one's speed to the second one's (median of the pairs of bursts). */
 #include "forward.h"
 
 #include <errno.h>
@@ -42,7 +44,8 @@ typedef struct subject {
 } subject;
 
 /* coturn's own socket buffers are smaller: 512 datagrams fit */
-static const regime REGIMES[] = {{"single", 1, 2048, 0}, {"train8", 8, 384, 16}, {"full", 54, 80, 4}};
+static const regime REGIMES[] = {
+    {"single", 1, 2048, 0}, {"train8", 8, 384, 16}, {"full", 54, 80, 4}};
 #define TURN_BURST 512
 
 static uint8_t sunk[65536];
@@ -162,11 +165,14 @@ static void report(size_t n, size_t bursts) {
     for (size_t i = 0; i < n; i++) {
         subject *s = &subjects[i];
 
-        printf("\"%s\": {\"wall_ns\": %.2f, \"cpu_ns\": %.2f, \"packets\": %zu, \"lost\": %zu, \"allocations\": %llu, \"clean_bursts\": %zu}, ", s->name,
-               bench_median(s->wall, bursts), bench_median(s->cpu, bursts), s->got, s->packets - s->got, (unsigned long long)s->allocations, s->clean_bursts);
+        printf(
+            "\"%s\": {\"wall_ns\": %.2f, \"cpu_ns\": %.2f, \"packets\": %zu, \"lost\": %zu, "
+            "\"allocations\": %llu, \"clean_bursts\": %zu}, ",
+            s->name, bench_median(s->wall, bursts), bench_median(s->cpu, bursts), s->got,
+            s->packets - s->got, (unsigned long long)s->allocations, s->clean_bursts);
     }
-    printf("\"bursts\": %zu, \"ratio\": %.4f, \"cpu_ratio\": %.4f}\n", bursts, n < 2 ? 0 : bench_median(ratio[0], bursts),
-           n < 2 ? 0 : bench_median(ratio[1], bursts));
+    printf("\"bursts\": %zu, \"ratio\": %.4f, \"cpu_ratio\": %.4f}\n", bursts,
+           n < 2 ? 0 : bench_median(ratio[0], bursts), n < 2 ? 0 : bench_median(ratio[1], bursts));
 }
 
 int main(int argc, char **argv) {
@@ -180,7 +186,9 @@ int main(int argc, char **argv) {
         }
     }
     if (r == NULL) {
-        fprintf(stderr, "usage: bench_forward single|train8|full SECONDS bare|relay|coturn [bare|relay|coturn]\n");
+        fprintf(stderr,
+                "usage: bench_forward single|train8|full SECONDS bare|relay|coturn "
+                "[bare|relay|coturn]\n");
         return 2;
     }
     bench_pin(1);

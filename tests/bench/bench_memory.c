@@ -1,10 +1,12 @@
-/* Heap, all libraries included, of what a node or a relay holds many of: the growth of the bytes in use, divided by the number; the median of
- * several steps, so that what grows once (receive buffers, after the first burst) does not count.
+/* Heap, all libraries included, of what a node or a relay holds many of: the growth of the bytes in
+ * use, divided by the number; the median of several steps, so that what grows once (receive
+ * buffers, after the first burst) does not count.
  *
  *     bench_memory peer|node|circuit [COUNT]
  *
- * prints one JSON object. peer: "dialler" and "listener", bytes of an idle connection on either side; node: "relay", bytes of an announced
- * node on a relay; circuit: "relay", bytes of a circuit there. */
+ * prints one JSON object. peer: "dialler" and "listener", bytes of an idle connection on either
+ * side; node: "relay", bytes of an announced node on a relay; circuit: "relay", bytes of a circuit
+ * there. */
 #include "bench.h"
 #include "bench_alloc.h"
 
@@ -58,11 +60,13 @@ static void wait_for(size_t count) {
 
 /* ---- connections ---- */
 
-static void on_closed(void *user, atlas_conn *conn, int32_t code, uint64_t app_code, const char *text) {
+static void on_closed(void *user, atlas_conn *conn, int32_t code, uint64_t app_code,
+                      const char *text) {
     (void)user;
     (void)conn;
     (void)app_code;
-    fprintf(stderr, "bench_memory: a connection ended (%d) %s\n", (int)code, text == NULL ? "" : text);
+    fprintf(stderr, "bench_memory: a connection ended (%d) %s\n", (int)code,
+            text == NULL ? "" : text);
     exit(1);
 }
 
@@ -73,7 +77,8 @@ static void on_connected(void *user, atlas_conn *conn) {
 }
 
 static void on_connection(void *user, atlas_ctx *ctx, atlas_conn *conn) {
-    static const atlas_conn_callbacks CALLBACKS = {.size = sizeof(CALLBACKS), .on_connected = on_connected};
+    static const atlas_conn_callbacks CALLBACKS = {.size = sizeof(CALLBACKS),
+                                                   .on_connected = on_connected};
 
     (void)ctx;
     bench_check(atlas_conn_set_callbacks(conn, &CALLBACKS, user), "atlas_conn_set_callbacks");
@@ -89,7 +94,8 @@ static void on_relay(void *user, atlas_ctx *ctx, const atlas_relay_event *event)
 }
 
 static void dial(atlas_ctx *ctx, const char *target, size_t from, size_t to) {
-    static const atlas_conn_callbacks CALLBACKS = {.size = sizeof(CALLBACKS), .on_connected = on_connected, .on_closed = on_closed};
+    static const atlas_conn_callbacks CALLBACKS = {
+        .size = sizeof(CALLBACKS), .on_connected = on_connected, .on_closed = on_closed};
 
     done = from;
     for (size_t i = from; i < to; i += WINDOW) {
@@ -114,7 +120,8 @@ static atlas_ctx *node(void) {
 }
 
 static atlas_ctx *listener(void) {
-    static const atlas_callbacks CALLBACKS = {.size = sizeof(CALLBACKS), .on_connection = on_connection, .on_relay = on_relay};
+    static const atlas_callbacks CALLBACKS = {
+        .size = sizeof(CALLBACKS), .on_connection = on_connection, .on_relay = on_relay};
     atlas_ctx *ctx = node();
 
     bench_check(atlas_set_callbacks(ctx, &CALLBACKS), "atlas_set_callbacks");
@@ -157,7 +164,8 @@ static void measure_peer(size_t step) {
         mine[i] = (double)(bench_alloc_get().live - before) / (double)step;
         theirs[i] = (double)(child_counts->live - before_there) / (double)step;
     }
-    printf("{\"dialler\": %.0f, \"listener\": %.0f}\n", bench_median(mine, STEPS), bench_median(theirs, STEPS));
+    printf("{\"dialler\": %.0f, \"listener\": %.0f}\n", bench_median(mine, STEPS),
+           bench_median(theirs, STEPS));
     bench_stop(child);
 }
 

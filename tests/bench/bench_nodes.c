@@ -1,10 +1,12 @@
-/* Many announced nodes on one relay: every node a context with a key and a socket of its own, in a few processes; the relay in another, on
- * a processor of its own. All must stay announced while they repeat their announcements every two seconds.
+/* Many announced nodes on one relay: every node a context with a key and a socket of its own, in a
+ * few processes; the relay in another, on a processor of its own. All must stay announced while
+ * they repeat their announcements every two seconds.
  *
  *     bench_nodes [NODES [SECONDS]]
  *
- * prints one JSON object: nodes, announced (at the end), setup_seconds, handshakes a second, announces a second, cpu (share of one processor
- * that the relay takes in the steady state), expired, rss_kb of the relay. */
+ * prints one JSON object: nodes, announced (at the end), setup_seconds, handshakes a second,
+ * announces a second, cpu (share of one processor that the relay takes in the steady state),
+ * expired, rss_kb of the relay. */
 #include "bench.h"
 
 #include <errno.h>
@@ -35,7 +37,8 @@ static int process;
 /* ---- a process of nodes ---- */
 
 static void on_interest(void *user, int32_t fd, uint32_t events, void **slot) {
-    struct epoll_event want = {.events = (events & ATLAS_FD_READ ? (uint32_t)EPOLLIN : 0) | (events & ATLAS_FD_WRITE ? (uint32_t)EPOLLOUT : 0)};
+    struct epoll_event want = {.events = (events & ATLAS_FD_READ ? (uint32_t)EPOLLIN : 0) |
+                                         (events & ATLAS_FD_WRITE ? (uint32_t)EPOLLOUT : 0)};
     int op = events == 0 ? EPOLL_CTL_DEL : *slot == NULL ? EPOLL_CTL_ADD : EPOLL_CTL_MOD;
 
     want.data.u64 = (uint64_t)((member *)user)->index << 32 | (uint32_t)fd;
@@ -62,7 +65,8 @@ static void on_relay(void *user, atlas_ctx *ctx, const atlas_relay_event *event)
 
 static void start_node(size_t i, const char *relay) {
     member *m = &members[i];
-    atlas_hooks hooks = {.size = sizeof(hooks), .user = m, .interest = on_interest, .timer = on_timer};
+    atlas_hooks hooks = {
+        .size = sizeof(hooks), .user = m, .interest = on_interest, .timer = on_timer};
     atlas_callbacks callbacks = {.size = sizeof(callbacks), .user = m, .on_relay = on_relay};
 
     m->index = (uint32_t)i;
@@ -77,9 +81,11 @@ static void run_ready(const struct epoll_event *events, int n) {
     for (int i = 0; i < n; i++) {
         atlas_fd_event ready = {(int32_t)(uint32_t)events[i].data.u64, 0};
 
-        ready.events = (events[i].events & EPOLLIN ? ATLAS_FD_READ : 0) | (events[i].events & EPOLLOUT ? ATLAS_FD_WRITE : 0) |
+        ready.events = (events[i].events & EPOLLIN ? ATLAS_FD_READ : 0) |
+                       (events[i].events & EPOLLOUT ? ATLAS_FD_WRITE : 0) |
                        (events[i].events & (EPOLLERR | EPOLLHUP) ? ATLAS_FD_ERROR : 0);
-        bench_check(atlas_process(members[events[i].data.u64 >> 32].ctx, &ready, 1), "atlas_process");
+        bench_check(atlas_process(members[events[i].data.u64 >> 32].ctx, &ready, 1),
+                    "atlas_process");
     }
 }
 
@@ -110,7 +116,8 @@ static void run_nodes(size_t count, const char *relay) {
         if (started < count && started - announced[process] < WINDOW) {
             start_node(started++, relay);
         }
-        n = epoll_wait(epoll_fd, events, EVENTS, started < count && started - announced[process] < WINDOW ? 0 : 1);
+        n = epoll_wait(epoll_fd, events, EVENTS,
+                       started < count && started - announced[process] < WINDOW ? 0 : 1);
         run_ready(events, n < 0 ? 0 : n);
         run_due(started);
     }
@@ -147,7 +154,8 @@ static double wait_for_all(size_t nodes) {
     while (total() < nodes) {
         (void)usleep(2000);
         if (bench_now() - start > SETUP_LIMIT * 1000000000ull) {
-            fprintf(stderr, "bench_nodes: %llu of %zu announced\n", (unsigned long long)total(), nodes);
+            fprintf(stderr, "bench_nodes: %llu of %zu announced\n", (unsigned long long)total(),
+                    nodes);
             exit(1);
         }
     }
@@ -180,10 +188,13 @@ int main(int argc, char **argv) {
     seconds = (double)(bench_now() - at) / 1e9;
     cpu = bench_cpu_of(relay_pid) - cpu;
     announces = stats->announces - announces;
-    printf("{\"nodes\": %zu, \"announced\": %llu, \"registered\": %llu, \"setup_seconds\": %.2f, \"handshakes\": %.0f, \"announces\": %.0f, "
-           "\"expected_announces\": %.0f, \"cpu\": %.4f, \"expired\": %llu, \"rss_kb\": %ld}\n",
-           nodes, (unsigned long long)total(), (unsigned long long)stats->nodes, setup, (double)nodes / setup, (double)announces / seconds,
-           (double)nodes * 1000 / PRESENCE_MS, (double)cpu / 1e9 / seconds, (unsigned long long)stats->expired, rss_kb(relay_pid));
+    printf(
+        "{\"nodes\": %zu, \"announced\": %llu, \"registered\": %llu, \"setup_seconds\": %.2f, "
+        "\"handshakes\": %.0f, \"announces\": %.0f, "
+        "\"expected_announces\": %.0f, \"cpu\": %.4f, \"expired\": %llu, \"rss_kb\": %ld}\n",
+        nodes, (unsigned long long)total(), (unsigned long long)stats->nodes, setup,
+        (double)nodes / setup, (double)announces / seconds, (double)nodes * 1000 / PRESENCE_MS,
+        (double)cpu / 1e9 / seconds, (unsigned long long)stats->expired, rss_kb(relay_pid));
     for (process = 0; process < PROCESSES; process++) {
         bench_stop(pids[process]);
     }

@@ -1,7 +1,8 @@
-/* Goodput of one stream between two nodes of the public interface, in two processes over loopback, directly or through a relay in a
- * third, and the processor time of both ends.
+/* Goodput of one stream between two nodes of the public interface, in two processes over loopback,
+ * directly or through a relay in a third, and the processor time of both ends.
  *
- *     bench_stream direct|relay [SECONDS]     prints one JSON object: gbps, tx_ns and rx_ns a byte */
+ *     bench_stream direct|relay [SECONDS]     prints one JSON object: gbps, tx_ns and rx_ns a byte
+ */
 #include "bench.h"
 
 #include <stdio.h>
@@ -29,7 +30,8 @@ static void fill(void *user, atlas_stream *stream) {
 }
 
 static void on_connected(void *user, atlas_conn *conn) {
-    static const atlas_stream_callbacks CALLBACKS = {.size = sizeof(CALLBACKS), .on_writable = fill};
+    static const atlas_stream_callbacks CALLBACKS = {.size = sizeof(CALLBACKS),
+                                                     .on_writable = fill};
     atlas_stream *stream;
 
     (void)user;
@@ -38,7 +40,8 @@ static void on_connected(void *user, atlas_conn *conn) {
     connected = 1;
 }
 
-static void on_dial_closed(void *user, atlas_conn *conn, int32_t code, uint64_t app_code, const char *text) {
+static void on_dial_closed(void *user, atlas_conn *conn, int32_t code, uint64_t app_code,
+                           const char *text) {
     (void)user;
     (void)conn;
     (void)app_code;
@@ -47,7 +50,8 @@ static void on_dial_closed(void *user, atlas_conn *conn, int32_t code, uint64_t 
 }
 
 static void run_sender(const char *target) {
-    static const atlas_conn_callbacks CALLBACKS = {.size = sizeof(CALLBACKS), .on_connected = on_connected, .on_closed = on_dial_closed};
+    static const atlas_conn_callbacks CALLBACKS = {
+        .size = sizeof(CALLBACKS), .on_connected = on_connected, .on_closed = on_dial_closed};
     atlas_ctx *ctx;
     atlas_conn *conn;
 
@@ -74,7 +78,8 @@ static void on_readable(void *user, atlas_stream *stream) {
 }
 
 static void on_stream(void *user, atlas_conn *conn, atlas_stream *stream) {
-    static const atlas_stream_callbacks CALLBACKS = {.size = sizeof(CALLBACKS), .on_readable = on_readable};
+    static const atlas_stream_callbacks CALLBACKS = {.size = sizeof(CALLBACKS),
+                                                     .on_readable = on_readable};
 
     (void)user;
     (void)conn;
@@ -82,7 +87,8 @@ static void on_stream(void *user, atlas_conn *conn, atlas_stream *stream) {
 }
 
 static void on_connection(void *user, atlas_ctx *ctx, atlas_conn *conn) {
-    static const atlas_conn_callbacks CALLBACKS = {.size = sizeof(CALLBACKS), .on_stream = on_stream};
+    static const atlas_conn_callbacks CALLBACKS = {.size = sizeof(CALLBACKS),
+                                                   .on_stream = on_stream};
 
     (void)ctx;
     bench_check(atlas_conn_set_callbacks(conn, &CALLBACKS, user), "atlas_conn_set_callbacks");
@@ -96,7 +102,8 @@ static void on_relay(void *user, atlas_ctx *ctx, const atlas_relay_event *event)
 
 /* The address to dial: the receiver's own, or that of its place at the relay. */
 static void listen_at(atlas_ctx *ctx, const char *relay, char target[2 * ATLAS_MULTIADDR_MAX]) {
-    static const atlas_callbacks CALLBACKS = {.size = sizeof(CALLBACKS), .on_connection = on_connection, .on_relay = on_relay};
+    static const atlas_callbacks CALLBACKS = {
+        .size = sizeof(CALLBACKS), .on_connection = on_connection, .on_relay = on_relay};
     char own[ATLAS_MULTIADDR_MAX];
 
     bench_check(atlas_set_callbacks(ctx, &CALLBACKS), "atlas_set_callbacks");
@@ -157,7 +164,7 @@ int main(int argc, char **argv) {
     if (bytes == 0) {
         bench_die("nothing was received");
     }
-    printf("{\"gbps\": %.4f, \"tx_ns\": %.5f, \"rx_ns\": %.5f}\n", (double)bytes * 8 / (double)at, (double)tx_cpu / (double)bytes,
-           (double)rx_cpu / (double)bytes);
+    printf("{\"gbps\": %.4f, \"tx_ns\": %.5f, \"rx_ns\": %.5f}\n", (double)bytes * 8 / (double)at,
+           (double)tx_cpu / (double)bytes, (double)rx_cpu / (double)bytes);
     return atlas_free(ctx) == ATLAS_OK ? 0 : 1;
 }

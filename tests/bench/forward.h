@@ -1,5 +1,6 @@
-/* The forwarders that are compared: a bare loop, the relay, coturn. Each is started as a child on a processor of its own, and gives a
- * socket to send through, a datagram to send again and again, and the socket where it comes out. */
+/* The forwarders that are compared: a bare loop, the relay, coturn. Each is started as a child on a
+ * processor of its own, and gives a socket to send through, a datagram to send again and again, and
+ * the socket where it comes out. */
 #ifndef BENCH_FORWARD_H
 #define BENCH_FORWARD_H
 
@@ -22,7 +23,8 @@ typedef struct forwarding {
     void *user2;
 } forwarding;
 
-/* `batch`: datagrams will come as trains (GRO), so many of which are read at once; 0: one by one. */
+/* `batch`: datagrams will come as trains (GRO), so many of which are read at once; 0: one by one.
+ */
 void forward_start_bare(forwarding *f, int cpu, size_t batch);
 void forward_start_relay(forwarding *f, int cpu);
 void forward_start_turn(forwarding *f, int cpu);

@@ -1,5 +1,5 @@
-/* The bare forwarder: read, look an id up, write nine bytes over it, send. One loop for single datagrams, which it gathers into trains,
- * and one for datagrams that come as trains. */
+/* The bare forwarder: read, look an id up, write nine bytes over it, send. One loop for single
+ * datagrams, which it gathers into trains, and one for datagrams that come as trains. */
 #include "forward.h"
 
 #include <poll.h>

@@ -1,5 +1,6 @@
-/* The relay, in a process of its own, with a circuit that two nodes set up through the real protocol. Datagrams are then sent from the
- * very socket of the dialler's control connection, with the circuit's id and a payload that the other node drops at first sight. */
+/* The relay, in a process of its own, with a circuit that two nodes set up through the real
+ * protocol. Datagrams are then sent from the very socket of the dialler's control connection, with
+ * the circuit's id and a payload that the other node drops at first sight. */
 #include "api/context.h"
 #include "forward.h"
 #include "io/udp.h"
@@ -27,11 +28,13 @@ static void on_relay(void *user, atlas_ctx *ctx, const atlas_relay_event *event)
     announced |= event->state == ATLAS_RELAY_ANNOUNCED;
 }
 
-static void on_closed(void *user, atlas_conn *conn, int32_t code, uint64_t app_code, const char *text) {
+static void on_closed(void *user, atlas_conn *conn, int32_t code, uint64_t app_code,
+                      const char *text) {
     (void)user;
     (void)conn;
     (void)app_code;
-    fprintf(stderr, "bench_forward: the connection on the circuit ended (%d) %s\n", (int)code, text == NULL ? "" : text);
+    fprintf(stderr, "bench_forward: the connection on the circuit ended (%d) %s\n", (int)code,
+            text == NULL ? "" : text);
     exit(1);
 }
 
@@ -42,7 +45,8 @@ static void on_connected(void *user, atlas_conn *conn) {
 }
 
 static void on_connection(void *user, atlas_ctx *ctx, atlas_conn *conn) {
-    static const atlas_conn_callbacks CALLBACKS = {.size = sizeof(CALLBACKS), .on_closed = on_closed};
+    static const atlas_conn_callbacks CALLBACKS = {.size = sizeof(CALLBACKS),
+                                                   .on_closed = on_closed};
 
     (void)ctx;
     bench_check(atlas_conn_set_callbacks(conn, &CALLBACKS, user), "atlas_conn_set_callbacks");
@@ -69,8 +73,10 @@ static void use_circuit(forwarding *f, const atl_circuit *circuit, const atl_add
 }
 
 void forward_start_relay(forwarding *f, int cpu) {
-    static const atlas_callbacks CALLBACKS = {.size = sizeof(CALLBACKS), .on_connection = on_connection, .on_relay = on_relay};
-    static const atlas_conn_callbacks DIALLED = {.size = sizeof(DIALLED), .on_connected = on_connected, .on_closed = on_closed};
+    static const atlas_callbacks CALLBACKS = {
+        .size = sizeof(CALLBACKS), .on_connection = on_connection, .on_relay = on_relay};
+    static const atlas_conn_callbacks DIALLED = {
+        .size = sizeof(DIALLED), .on_connected = on_connected, .on_closed = on_closed};
     char relay[ATLAS_MULTIADDR_MAX];
     char target[2 * ATLAS_MULTIADDR_MAX];
     atlas_ctx *dialler;

@@ -1,4 +1,5 @@
-/* coturn relaying ChannelData: an allocation and a channel (RFC 8656), made by just enough of a client. */
+/* coturn relaying ChannelData: an allocation and a channel (RFC 8656), made by just enough of a
+ * client. */
 #include "forward.h"
 
 #include <arpa/inet.h>
@@ -74,8 +75,9 @@ static void run_turnserver(int cpu, uint16_t port) {
     (void)dup2(null, 1);
     (void)dup2(null, 2);
     snprintf(text, sizeof(text), "%u", (unsigned)port);
-    execlp("turnserver", "turnserver", "-n", "-z", "-L", "127.0.0.1", "-E", "127.0.0.1", "-p", text, "-m", "1", "--no-tls", "--no-dtls",
-           "--no-tcp", "--no-cli", "--allow-loopback-peers", "--pidfile", "/dev/null", "--userdb", "/dev/null", "--log-file", "/dev/null",
+    execlp("turnserver", "turnserver", "-n", "-z", "-L", "127.0.0.1", "-E", "127.0.0.1", "-p", text,
+           "-m", "1", "--no-tls", "--no-dtls", "--no-tcp", "--no-cli", "--allow-loopback-peers",
+           "--pidfile", "/dev/null", "--userdb", "/dev/null", "--log-file", "/dev/null",
            (char *)NULL);
     _exit(127);
 }

@@ -25,7 +25,8 @@ typedef struct side {
 
 static side sides[2];
 
-static int32_t udp_open(void *impl, const atl_addr *bind, uint32_t flags, atl_udp_ready ready, void *user, atl_udp **out) {
+static int32_t udp_open(void *impl, const atl_addr *bind, uint32_t flags, atl_udp_ready ready,
+                        void *user, atl_udp **out) {
     side *s = impl;
 
     (void)flags;
@@ -96,7 +97,8 @@ static size_t udp_segments(void *impl, const atl_udp *udp) {
     return ATL_TRAIN_SEGMENTS;
 }
 
-static int32_t resolve(void *impl, const char *host, uint16_t port, uint8_t family, atl_resolve_cb cb, void *user, atl_resolve **out) {
+static int32_t resolve(void *impl, const char *host, uint16_t port, uint8_t family,
+                       atl_resolve_cb cb, void *user, atl_resolve **out) {
     (void)impl;
     (void)host;
     (void)port;
@@ -107,7 +109,8 @@ static int32_t resolve(void *impl, const char *host, uint16_t port, uint8_t fami
     return ATLAS_ERR_RESOLVE;
 }
 
-static int32_t resolve_srv(void *impl, const char *service, const char *domain, atl_resolve_cb cb, void *user, atl_resolve **out) {
+static int32_t resolve_srv(void *impl, const char *service, const char *domain, atl_resolve_cb cb,
+                           void *user, atl_resolve **out) {
     return resolve(impl, service, 0, domain == NULL, cb, user, out);
 }
 
