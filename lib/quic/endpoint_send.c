@@ -82,6 +82,7 @@ void atl_send_commit(atl_socket *sock, const atl_addr *local, const atl_addr *re
 void atl_send_ready(atl_endpoint *ep) {
     atl_list todo;
     atl_list *node;
+    int more = 0;
 
     atl_list_init(&todo);
     atl_list_splice(&todo, &ep->dirty);
@@ -90,9 +91,14 @@ void atl_send_ready(atl_endpoint *ep) {
 
         if (conn->state == ATL_CONN_CLOSING) {
             atl_qconn_finish(conn);
-        } else if (conn->state != ATL_CONN_DEAD && atl_qconn_write(conn) != 0) {
-            /* budget or a full socket: again next time */
-            atl_list_append(&ep->dirty, &conn->dirty_node);
+        } else if (conn->state != ATL_CONN_DEAD) {
+            int rv = atl_qconn_write(conn);
+
+            more |= rv > 0;
+            if (rv != 0 && atl_list_empty(&conn->dirty_node)) {
+                /* budget or a full socket: again next time */
+                atl_list_append(&ep->dirty, &conn->dirty_node);
+            }
         }
     }
     atl_send_flush(&ep->sockets[0]);
@@ -100,7 +106,9 @@ void atl_send_ready(atl_endpoint *ep) {
     while ((node = atl_list_pop(&ep->graveyard)) != NULL) {
         atl_qconn_free(ATL_CONTAINER(node, atl_qconn, node));
     }
-    if (!atl_list_empty(&ep->dirty) && !ep->sockets[0].blocked && !ep->sockets[1].blocked) {
+    /* what waits for one family's socket does not hold up the other's */
+    more |= !ep->sockets[0].blocked && !ep->sockets[1].blocked;
+    if (more && !atl_list_empty(&ep->dirty)) {
         atl_endpoint_wake(ep);
     }
 }
