@@ -3,9 +3,10 @@
 servers, and what is said where there is no server or it is dead."""
 import re
 import subprocess
+import time
 
 from harness import check, main, say
-from nodes import json_lines
+from nodes import json_lines, now
 from topology import NATS, PUBLIC
 
 
@@ -14,6 +15,10 @@ def start_coturn(world):
     argv = ["turnserver", "-n", "-S", "-L", address, "-p", "3478", "--no-tls", "--no-dtls", "--no-cli", "--log-file", "stdout",
             "--pidfile", "/run/turnserver.pid", "--userdb", f"{world.work}/turndb"]
     proc = subprocess.Popen(world.lab.argv("coturn", argv), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    until = now() + 20
+    while ":3478" not in world.lab.run("coturn", "ss -Huln"):
+        check(now() < until and proc.poll() is None, "coturn does not start")
+        time.sleep(0.05)
     return proc, f"{address}:3478"
 
 
