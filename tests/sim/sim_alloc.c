@@ -283,30 +283,37 @@ static void *wolf_realloc(void *ptr, size_t size) {
     return moved;
 }
 
-static void test_wolfssl(void **state) {
+static void each_wolf_failure(const char *name, void (*scenario)(world *w)) {
     const sim_faults none = {0, 0, 0};
     uint64_t count;
     uint64_t total;
     size_t live;
 
-    (void)state;
-    assert_int_equal(wolfSSL_SetAllocators(wolf_malloc, wolf_free, wolf_realloc), 0);
-    assert_true(once(direct, &none, &count));
+    wolf.fail_at = 0;
+    assert_true(once(scenario, &none, &count));
     live = wolf_live; /* what wolfSSL keeps for the whole process */
-    memset(&wolf, 0, sizeof(wolf));
-    assert_true(once(direct, &none, &count));
+    wolf.count = 0;
+    assert_true(once(scenario, &none, &count));
     assert_int_equal(wolf_live, live);
     total = wolf.count;
     for (wolf.fail_at = 1; wolf.fail_at <= total; wolf.fail_at++) {
         if (getenv("SIM_ALLOC") != NULL) {
-            fprintf(stderr, "wolfssl: allocation %llu\n", (unsigned long long)wolf.fail_at);
+            fprintf(stderr, "wolfSSL, %s: allocation %llu\n", name,
+                    (unsigned long long)wolf.fail_at);
         }
         wolf.count = 0;
-        (void)once(direct, &none, &count);
+        (void)once(scenario, &none, &count);
         assert_int_equal(wolf_live, live);
     }
-    printf("wolfssl: %llu allocations\n", (unsigned long long)total);
     wolf.fail_at = 0;
+    printf("wolfSSL, %s: %llu allocations\n", name, (unsigned long long)total);
+}
+
+static void test_wolfssl(void **state) {
+    (void)state;
+    assert_int_equal(wolfSSL_SetAllocators(wolf_malloc, wolf_free, wolf_realloc), 0);
+    each_wolf_failure("direct", direct);
+    each_wolf_failure("relayed", relayed);
 }
 
 int main(void) {
