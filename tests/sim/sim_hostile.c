@@ -380,6 +380,39 @@ static void test_spoofed(void **state) {
     hostile_done(&w);
 }
 
+/* The same at a node, which does not speak the protocol that they ask for: refused at once where an
+ * answer is due, asked for proof beyond that. */
+static void test_spoofed_at_node(void **state) {
+    static hostile_world w;
+    const atl_endpoint_stats *stats;
+    uint64_t conns;
+    size_t live, i;
+    atl_addr b;
+
+    (void)state;
+    hostile_init(&w, 502);
+    hostile_connect(&w);
+    b = hostile_addr(&w.b);
+    stats = hostile_stats(&w.b);
+    conns = stats->conns;
+    live = w.b.live_bytes;
+    for (i = 0; i < FLOOD; i++) {
+        atl_addr from = hostile_stranger((uint16_t)i);
+
+        hostile_inject(&w, &from, &b, harvest->data[i], harvest->len[i]);
+    }
+    hostile_run(&w, 0.05, NULL);
+    assert_in_range(stats->retries, FLOOD - 520, FLOOD - 200);
+    hostile_check_served(&w);
+    hostile_run(&w, 11, NULL);
+    assert_int_equal(stats->conns, conns);
+    assert_int_equal(w.b.connected, 1);
+    assert_true(w.b.live_bytes < live + 262144);
+    assert_int_equal(hostile_check_amplification(&w), FLOOD);
+    hostile_check_served(&w);
+    hostile_done(&w);
+}
+
 /* The same one, again and again from the same forged address: one handshake, not many. */
 static void test_replayed_initial(void **state) {
     static hostile_world w;
@@ -408,9 +441,8 @@ static void test_replayed_initial(void **state) {
 
 int main(void) {
     static const struct CMUnitTest TESTS[] = {
-        cmocka_unit_test(test_datagrams),
-        cmocka_unit_test(test_stun),
-        cmocka_unit_test(test_spoofed),
+        cmocka_unit_test(test_datagrams),        cmocka_unit_test(test_stun),
+        cmocka_unit_test(test_spoofed),          cmocka_unit_test(test_spoofed_at_node),
         cmocka_unit_test(test_replayed_initial),
     };
 
