@@ -173,7 +173,7 @@ static const captured *next_captured(script *s, uint8_t *out, size_t *len) {
 
 /* Behind the id of a live circuit, on its way to the relay or to b. */
 static size_t next_circuit(script *s, uint8_t *out, size_t cap) {
-    const captured *c = NULL;
+    const captured *c = &world.ring[0];
     size_t skip = next(s) % 8;
     size_t i;
 
