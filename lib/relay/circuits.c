@@ -65,6 +65,7 @@ static void end_circuit(atl_relay_circuit *circuit, int32_t code) {
     atl_timer_clear(client->loop, &circuit->idle);
     atl_list_remove(&circuit->node);
     client->n_circuits--;
+    atl_relay_link_keepalive(client);
     atl_circuit_end(&circuit->base, code);
     atl_free(client->env, circuit);
     atl_relay_client_unused(client);
@@ -119,6 +120,7 @@ static int32_t new_circuit(atl_relay_client *client, const atl_peer_id *peer,
     atl_timer_init(&circuit->idle, on_idle_timer, circuit);
     atl_list_append(&client->circuits, &circuit->node);
     client->n_circuits++;
+    atl_relay_link_keepalive(client);
     *out = circuit;
     return ATLAS_OK;
 }

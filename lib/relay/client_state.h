@@ -92,6 +92,8 @@ void atl_relay_link_start(atl_relay_client *client);
 void atl_relay_link_fail(atl_relay_client *client, int32_t code, const char *text);
 /* At once and without upcalls. */
 void atl_relay_link_free(atl_relay_client *client);
+/* The number of circuits has changed: how often the connection shows that it is there. */
+void atl_relay_link_keepalive(atl_relay_client *client);
 /* Queues a whole capsule on the control stream. */
 int32_t atl_relay_link_send(atl_relay_client *client, const uint8_t *capsule, size_t len);
 

@@ -7,6 +7,8 @@
 
 #define FIRST_DIAL (3 * ATL_SECOND) /* a lost relay is tried often rather than long, at first */
 #define KEEPALIVE (10 * ATL_SECOND) /* where no announcements do it */
+/* The relay learns from this connection where circuits are to lead after a NAT has forgotten. */
+#define KEEPALIVE_CIRCUITS (2 * ATL_SECOND)
 #define H3_NO_ERROR 0x100u
 
 static void dial_next(atl_relay_client *client);
@@ -118,6 +120,13 @@ static int32_t code_of_status(int32_t status) {
     }
 }
 
+void atl_relay_link_keepalive(atl_relay_client *client) {
+    if (client->link == ATL_LINK_UP) {
+        atl_qconn_keepalive(atl_h3_conn(client->h3),
+                            client->n_circuits > 0 ? KEEPALIVE_CIRCUITS : KEEPALIVE);
+    }
+}
+
 static void on_response(void *user, atl_h3_stream *stream, int32_t status) {
     atl_relay_client *client = user;
     char text[64];
@@ -132,7 +141,7 @@ static void on_response(void *user, atl_h3_stream *stream, int32_t status) {
     }
     client->link = ATL_LINK_UP;
     client->up_at = client->loop->now;
-    atl_qconn_keepalive(atl_h3_conn(client->h3), KEEPALIVE);
+    atl_relay_link_keepalive(client);
     atl_relay_client_up(client);
 }
 
