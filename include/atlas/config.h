@@ -2,8 +2,8 @@
  *
  * INI syntax with TOML-style values: "quoted" or 'quoted' strings, numbers, true and false, arrays
  * of strings on one line or several, comments from # or ; to the end of the line. Sections of
- * others are ignored; an unknown key in one of ours is a warning; a wrong value or a key given
- * twice is an error with file, line and what was expected.
+ * others are ignored; an unknown key in one of ours, or before any section, is a warning; a wrong
+ * value or a key given twice is an error with file, line and what was expected.
  *
  * [network]   port, ipv4, ipv6, relays (array of multiaddrs ending in /p2p/ID), bootstrap (array of
  *             multiaddrs; checked only)

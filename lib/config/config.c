@@ -292,6 +292,25 @@ static int is_ours(void *user, const char *section, size_t len, uint32_t line) {
     return 0;
 }
 
+/* Others may have keys there, but one of ours is meant to do something. */
+static void on_outside(void *user, const char *key, size_t len, uint32_t line) {
+    parser *p = user;
+    const char *section = atl_config_key_section(key, len);
+    char shown[QUOTE_MAX];
+
+    if (len == 0) {
+        atl_config_complain(p->sink, ATLAS_OK, line,
+                            "neither a section in brackets nor key = value; ignored");
+    } else if (section != NULL) {
+        atl_config_complain(p->sink, ATLAS_OK, line,
+                            "unknown key %s outside a section; it belongs in [%s]",
+                            quote(key, len, shown), section);
+    } else {
+        atl_config_complain(p->sink, ATLAS_OK, line, "unknown key %s outside a section",
+                            quote(key, len, shown));
+    }
+}
+
 static void on_scan_error(void *user, uint32_t line, const char *text) {
     parser *p = user;
 
@@ -336,6 +355,7 @@ static int32_t run(parser *p, const char *text, size_t len) {
     atl_config_scan_init(&p->scan, text, len);
     p->scan.is_ours = is_ours;
     p->scan.on_error = on_scan_error;
+    p->scan.on_outside = on_outside;
     p->scan.user = p;
     line = ini_parse_stream(atl_config_scan_line, &p->scan, on_key, p);
     if (p->failure != ATLAS_OK) {

@@ -58,6 +58,18 @@ int32_t atl_config_key_find(const char *section, const char *name) {
     return -1;
 }
 
+const char *atl_config_key_section(const char *name, size_t len) {
+    size_t i;
+
+    for (i = 0; i < ATL_CONFIG_KEYS; i++) {
+        if (strlen(atl_config_keys[i].name) == len &&
+            memcmp(atl_config_keys[i].name, name, len) == 0) {
+            return atl_config_keys[i].section;
+        }
+    }
+    return NULL;
+}
+
 int atl_config_section_known(const char *name, size_t len) {
     size_t i;
 

@@ -33,6 +33,8 @@ extern const atl_config_key atl_config_keys[ATL_CONFIG_KEYS];
 
 /* The index of a key, or -1. */
 int32_t atl_config_key_find(const char *section, const char *name);
+/* The section that has a key of this name, or NULL. */
+const char *atl_config_key_section(const char *name, size_t len);
 /* 1 when a section of this name is ours. */
 int atl_config_section_known(const char *name, size_t len);
 /* The name that was probably meant, or NULL: a section, or a key of `section`. *other receives the

@@ -120,6 +120,7 @@ static char *section_line(atl_config_scan *scan, size_t at, size_t end, char *bu
     size_t rest;
 
     scan->ours = 0;
+    scan->inside = 1;
     if (close == NULL) {
         scan->on_error(scan->user, scan->line, "the section's name is not closed by ]");
         return emit(buf, cap, "[", ATL_CONFIG_OTHERS, strlen(ATL_CONFIG_OTHERS), "]");
@@ -154,6 +155,9 @@ static char *key_line(atl_config_scan *scan, size_t at, size_t end, char *buf, i
 
     while (len > 0 && is_space(name[len - 1])) {
         len--;
+    }
+    if (!scan->inside) {
+        scan->on_outside(scan->user, name, len, scan->line);
     }
     if (len == 0) {
         if (scan->ours) {

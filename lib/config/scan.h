@@ -19,12 +19,15 @@ typedef struct atl_config_scan {
     uint32_t line;          /* of the line that was handed out last, from 1 */
     uint32_t blank;         /* empty lines still to hand out for the rest of a value */
     uint8_t ours;           /* the section is ours */
+    uint8_t inside;         /* some section has begun */
     atl_config_value value; /* of the key that was handed out last */
 
     /* 1 when a section of this name is ours. */
     int (*is_ours)(void *user, const char *section, size_t len, uint32_t line);
     /* Something that is no section, no key and no comment, in a section of ours or as a section. */
     void (*on_error)(void *user, uint32_t line, const char *text);
+    /* A key before any section, or a line that is none (len 0). */
+    void (*on_outside)(void *user, const char *key, size_t len, uint32_t line);
     void *user;
 } atl_config_scan;
 

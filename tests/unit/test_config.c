@@ -113,7 +113,8 @@ static void whole_file(void **state) {
     (void)state;
     testenv_init(&t);
     assert_int_equal(parse(&t, whole_text, &h, &config), ATLAS_OK);
-    assert_int_equal(h.warnings, 0);
+    assert_int_equal(h.warnings, 1); /* schema, outside a section */
+    assert_int_equal(h.line, 2);
     assert_int_equal(number(config, "network", "port"), 4001);
     assert_int_equal(number(config, "network", "ipv6"), 0);
     assert_int_equal(number(config, "stun", "timeout"), 2500);
@@ -247,6 +248,12 @@ static void warnings(void **state) {
         {"[netwrok]\nport = 1\n", 1, "section [netwrok] is ignored; did you mean [network]?"},
         {"[stun]\nservers = [\"a.example\", \"a.example\"]\n", 2, "is there twice"},
         {"[network]\na\x1b[31m = 1\n", 2, "unknown key a?[31m in"},
+        {"# first\nport = x\n[network]\n", 2,
+         "f:2: unknown key port outside a section; it belongs in [network]"},
+        {"schema = [\n3,\n4]\n[other]\nx = 1\n", 1, "unknown key schema outside a section"},
+        {"\na\x1b[31m = 1\n", 2, "unknown key a?[31m outside"},
+        {"port 4001\n[network]\n", 1, "neither a section in brackets nor key = value"},
+        {"= 4001\n", 1, "neither a section"},
     };
 
     (void)state;
@@ -261,7 +268,6 @@ static void silent_files(void **state) {
         "# only a comment",
         "[network]",
         "[network]\nport = 1", /* no newline at the end */
-        "port = x\n",          /* in no section: of others */
         "[other]\nthis is not even a line of INI\n= 1\n[]\n[[x]]\n",
         "[other]\nx = it's [ not closed\n[network]\nport = 0\n",
         "[network]\nport = 1\r\n\r\n[stun]\r\nservers = [\r\n\"a.example\"\r\n]\r\n",
