@@ -1,5 +1,7 @@
 #include "app.h"
 
+#include "explain.h"
+
 #include <errno.h>
 #include <pwd.h>
 #include <signal.h>
@@ -100,12 +102,7 @@ static int load_key(app *a, int needed) {
     if (rv == ATLAS_OK || (rv == ATLAS_ERR_NOT_FOUND && !needed)) {
         return 0;
     }
-    if (rv == ATLAS_ERR_NOT_FOUND) {
-        out_error(&a->out, rv, "no key in %s: make one with atlas init", a->key_path);
-    } else {
-        (void)app_error(a, rv, a->key_path);
-    }
-    return EXIT_USAGE;
+    return explain_key(a, rv);
 }
 
 static void on_complaint(void *user, int32_t code, const char *file, uint32_t line,
@@ -134,10 +131,7 @@ static int load_config(app *a) {
     if (rv == ATLAS_OK || (rv == ATLAS_ERR_NOT_FOUND && a->opt.config == NULL)) {
         return 0;
     }
-    if (rv != ATLAS_ERR_CONFIG) {
-        (void)app_error(a, rv, file);
-    }
-    return EXIT_USAGE;
+    return explain_config(a, file, rv);
 }
 
 static int add_lists(app *a) {
@@ -147,15 +141,13 @@ static int add_lists(app *a) {
     for (i = 0; i < a->opt.relays.count; i++) {
         rv = atlas_relay_add(a->ctx, a->opt.relays.items[i]);
         if (rv != ATLAS_OK && rv != ATLAS_ERR_EXISTS) {
-            (void)app_error(a, rv, a->opt.relays.items[i]);
-            return EXIT_USAGE;
+            return explain_addr(a, "--relay", a->opt.relays.items[i], rv);
         }
     }
     for (i = 0; i < a->opt.stuns.count; i++) {
         rv = atlas_stun_add_server(a->ctx, a->opt.stuns.items[i]);
         if (rv != ATLAS_OK) {
-            (void)app_error(a, rv, a->opt.stuns.items[i]);
-            return EXIT_USAGE;
+            return explain_addr(a, "--stun", a->opt.stuns.items[i], rv);
         }
     }
     return 0;
@@ -179,15 +171,13 @@ static int apply_options(app *a, int flags) {
         rv = atlas_set_u64(a->ctx, ATLAS_OPT_IPV4, 0);
     }
     if (rv == ATLAS_OK && opt->bind != NULL) {
-        int v6 = strchr(opt->bind, ':') != NULL;
+        int is_v6 = strchr(opt->bind, ':') != NULL;
+        int code = explain_bind(a);
 
-        rv = atlas_set_str(a->ctx, v6 ? ATLAS_OPT_BIND6 : ATLAS_OPT_BIND4, opt->bind);
-        if (rv == ATLAS_OK) {
-            rv = atlas_set_u64(a->ctx, v6 ? ATLAS_OPT_IPV4 : ATLAS_OPT_IPV6, 0);
+        if (code != 0) {
+            return code;
         }
-        if (rv != ATLAS_OK) {
-            return app_error(a, rv, opt->bind);
-        }
+        rv = atlas_set_u64(a->ctx, is_v6 ? ATLAS_OPT_IPV4 : ATLAS_OPT_IPV6, 0);
     }
     return rv == ATLAS_OK ? 0 : app_error(a, rv, "options");
 }
@@ -336,21 +326,22 @@ static void cleanup(app *a) {
 const command commands[] = {
     {"init", "", "make the node's key and print its peer id", 0, 0, 0, run_init},
     {"id", "", "print the node's peer id", 0, 0, 0, run_id},
-    {"stun", "[HOST:PORT...]", "ask STUN servers how this host looks from outside", GROUP_NET, 0,
-     MAX_REPEATED, run_stun},
+    {"stun", "[HOST:PORT...]", "ask STUN servers how this host looks from outside",
+     GROUP_NET | GROUP_TIMEOUT, 0, MAX_REPEATED, run_stun},
     {"relay", "", "run a relay, which also answers STUN on its port", GROUP_NET | GROUP_RELAY, 0, 0,
      run_relay},
     {"listen", "", "run a node: accept peers, print messages, store files",
-     GROUP_NET | GROUP_LISTEN, 0, 0, run_listen},
-    {"connect", "TARGET", "hold a connection and print its events", GROUP_NET | GROUP_DIAL, 1, 1,
-     run_connect},
-    {"ping", "TARGET", "measure round trips", GROUP_NET | GROUP_DIAL | GROUP_PING, 1, 1, run_ping},
+     GROUP_NET | GROUP_PEERS | GROUP_LISTEN, 0, 0, run_listen},
+    {"connect", "TARGET", "hold a connection and print its events",
+     GROUP_NET | GROUP_TIMEOUT | GROUP_PEERS | GROUP_DIAL, 1, 1, run_connect},
+    {"ping", "TARGET", "measure round trips",
+     GROUP_NET | GROUP_TIMEOUT | GROUP_PEERS | GROUP_DIAL | GROUP_PING, 1, 1, run_ping},
     {"send", "TARGET [TEXT]", "send a message, or a file with --file",
-     GROUP_NET | GROUP_DIAL | GROUP_SEND, 1, 2, run_send},
+     GROUP_NET | GROUP_TIMEOUT | GROUP_PEERS | GROUP_DIAL | GROUP_SEND, 1, 2, run_send},
     {"disconnect", "TARGET", "tell a peer to close its sessions with this node",
-     GROUP_NET | GROUP_DIAL | GROUP_DISCONNECT, 1, 1, run_disconnect},
-    {"status", "", "print the configuration, and which relays and STUN servers answer", GROUP_NET,
-     0, 0, run_status},
+     GROUP_NET | GROUP_TIMEOUT | GROUP_PEERS | GROUP_DIAL | GROUP_DISCONNECT, 1, 1, run_disconnect},
+    {"status", "", "print the configuration, and which relays and STUN servers answer",
+     GROUP_NET | GROUP_TIMEOUT, 0, 0, run_status},
     {NULL, NULL, NULL, 0, 0, 0, NULL},
 };
 

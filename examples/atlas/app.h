@@ -24,7 +24,7 @@ typedef struct app {
     uint64_t give_up_at;
     uint64_t drain_ms; /* for a relay: time for its nodes at the end */
 
-    /* Called when a signal or --timeout says stop, before atlas_shutdown(); may be NULL. */
+    /* Called when a signal says stop, before atlas_shutdown(); may be NULL. */
     void (*on_stop)(struct app *app);
     /* Called when tick_at (atlas_now()) has come; it sets the next one. 0: none. */
     void (*on_tick)(struct app *app);

@@ -1,5 +1,5 @@
 /* atlas init, atlas id. */
-#include "app.h"
+#include "explain.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -64,13 +64,8 @@ int run_id(app *a) {
         return code;
     }
     rv = atlas_key_load(a->key_path, &a->key);
-    if (rv == ATLAS_ERR_NOT_FOUND) {
-        out_error(&a->out, rv, "no key in %s: make one with atlas init", a->key_path);
-        return EXIT_USAGE;
-    }
     if (rv != ATLAS_OK) {
-        (void)app_error(a, rv, a->key_path);
-        return EXIT_USAGE;
+        return explain_key(a, rv);
     }
     print_id(a);
     return EXIT_DONE;

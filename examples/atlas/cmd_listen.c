@@ -1,4 +1,5 @@
 /* atlas listen. */
+#include "explain.h"
 #include "node.h"
 #include "receive.h"
 #include "store.h"
@@ -43,7 +44,7 @@ static void on_closed(void *user, atlas_conn *conn, int32_t code, uint64_t app_c
     receiver *r = user;
 
     (void)app_code;
-    node_closed(r->app, conn, code, text);
+    node_closed(r->app, conn, code, text, NULL);
 }
 
 static void on_connection(void *user, atlas_ctx *ctx, atlas_conn *conn) {
@@ -76,8 +77,7 @@ static int check_options(app *a) {
         int32_t rv = atlas_peer_id_normalize(a->opt.allow.items[i], id, sizeof(id));
 
         if (rv != ATLAS_OK) {
-            (void)app_error(a, rv, a->opt.allow.items[i]);
-            return EXIT_USAGE;
+            return explain_addr(a, "--allow", a->opt.allow.items[i], rv);
         }
     }
     return 0;
@@ -107,6 +107,7 @@ static int start(app *a) {
 
 int run_listen(app *a) {
     static receiver r;
+    unsigned removed;
     int code = check_options(a);
 
     if (code == 0) {
@@ -119,8 +120,13 @@ int run_listen(app *a) {
     r.max_size = a->opt.max_size;
     r.dir = store_dir_open(a->opt.out_dir);
     if (r.dir < 0) {
-        out_error(&a->out, ATLAS_ERR_IO, "%s: %s", a->opt.out_dir, strerror(errno));
+        out_error(&a->out, ATLAS_ERR_IO, "--out %s: %s", a->opt.out_dir, strerror(errno));
         return EXIT_USAGE;
+    }
+    removed = store_clean(r.dir);
+    if (removed > 0) {
+        out_note(&a->out, "atlas: removed %u unfinished file%s of transfers that were broken off",
+                 removed, removed == 1 ? "" : "s");
     }
     a->user = &r;
     code = app_callbacks(a, on_connection, node_on_relay);

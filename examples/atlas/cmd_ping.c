@@ -14,23 +14,34 @@ typedef struct ping {
     int summed;
 } ping;
 
-static void summary(ping *p) {
-    out *o = &p->d.app->out;
-    uint64_t mean = p->answered == 0 ? 0 : p->sum_ns / p->answered;
+static uint64_t mean_ns(const ping *p) {
+    return p->answered == 0 ? 0 : p->sum_ns / p->answered;
+}
 
-    if (p->summed || !p->d.connected) {
-        return;
-    }
-    p->summed = 1;
-    out_open(o, "sent");
+/* The sum in JSON: part of the event "closed". */
+static void closed_fields(app *a) {
+    const ping *p = ((dial *)a->user)->user;
+    out *o = &a->out;
+
     out_u64(o, "count", p->sent);
     out_u64(o, "answered", p->answered);
     out_ms(o, "min_ms", p->min_ns);
-    out_ms(o, "rtt_ms", mean);
+    out_ms(o, "rtt_ms", mean_ns(p));
     out_ms(o, "max_ms", p->max_ns);
+}
+
+/* The sum for people: a line of its own. */
+static void summary(ping *p) {
+    out *o = &p->d.app->out;
+
+    if (p->summed || !p->d.connected || o->json) {
+        return;
+    }
+    p->summed = 1;
+    out_open(o, "closed");
     out_close(o, "%llu sent, %llu answered, round trip min/mean/max %.3f/%.3f/%.3f ms",
               (unsigned long long)p->sent, (unsigned long long)p->answered, (double)p->min_ns / 1e6,
-              (double)mean / 1e6, (double)p->max_ns / 1e6);
+              (double)mean_ns(p) / 1e6, (double)p->max_ns / 1e6);
 }
 
 static void finish(ping *p) {
@@ -100,6 +111,7 @@ int run_ping(app *a) {
 
     p.d.on_connected = on_connected;
     p.d.on_pong = on_pong;
+    p.d.closed_fields = closed_fields;
     p.d.on_end = on_end;
     p.d.user = &p;
     return dial_run(a, &p.d);

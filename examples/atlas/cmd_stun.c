@@ -1,9 +1,14 @@
 /* atlas stun, and the probe that atlas status makes as well. */
+#include "explain.h"
 #include "probe.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+/* The library's bounds; by the longest, every retransmission has been waited for. */
+#define PROBE_SHORTEST_MS 100
+#define PROBE_LONGEST_MS 39500
 
 void probe_print(app *a, const atlas_stun_result *r) {
     out *o = &a->out;
@@ -41,7 +46,8 @@ static void plain(const char *multiaddr, char *buf, size_t cap) {
     }
 }
 
-static void print_local(app *a, const char *why) {
+/* `code`: why there is nothing better; ATLAS_OK when nothing was asked for. */
+static void print_local(app *a, int32_t code, const char *why) {
     char multiaddr[ATLAS_MULTIADDR_MAX];
     char text[ATLAS_MULTIADDR_MAX];
 
@@ -51,8 +57,8 @@ static void print_local(app *a, const char *why) {
     }
     plain(multiaddr, text, sizeof(text));
     out_open(&a->out, "stun");
-    out_str(&a->out, "addr", text);
     out_str(&a->out, "local", text);
+    out_code(&a->out, code);
     out_str(&a->out, "text", why);
     out_close(&a->out, "local address %s (%s)", text, why);
 }
@@ -67,7 +73,7 @@ static void on_result(void *user, atlas_stun *probe, const atlas_stun_result *re
         return;
     }
     if (status != ATLAS_OK && !a->stopping) {
-        print_local(a, "no STUN server answered");
+        print_local(a, status, "no STUN server answered");
     }
     app_finish(a, status == ATLAS_OK ? EXIT_DONE : EXIT_FAILED);
 }
@@ -80,6 +86,11 @@ int32_t probe_start(app *a, atlas_stun_cb cb, int *none) {
     size_t count = (size_t)a->opt.arg_count;
     int32_t rv;
 
+    if (how.timeout_ms > PROBE_LONGEST_MS) {
+        how.timeout_ms = PROBE_LONGEST_MS;
+    } else if (how.timeout_ms != 0 && how.timeout_ms < PROBE_SHORTEST_MS) {
+        how.timeout_ms = PROBE_SHORTEST_MS;
+    }
     if (count > 0) {
         return atlas_stun_probe(a->ctx, (const char *const *)a->opt.args, count, &how, cb, a, NULL);
     }
@@ -92,6 +103,18 @@ int32_t probe_start(app *a, atlas_stun_cb cb, int *none) {
     }
     *none = count == 0;
     return count == 0 ? ATLAS_OK : atlas_stun_probe(a->ctx, servers, count, &how, cb, a, NULL);
+}
+
+/* Names the server that is none. */
+static int probe_error(app *a, int32_t code) {
+    int i;
+
+    for (i = 0; i < a->opt.arg_count && code == ATLAS_ERR_ADDRESS; i++) {
+        if (atlas_stun_add_server(a->ctx, a->opt.args[i]) == ATLAS_ERR_ADDRESS) {
+            return explain_addr(a, "server", a->opt.args[i], code);
+        }
+    }
+    return app_error(a, code, "stun");
 }
 
 int run_stun(app *a) {
@@ -110,10 +133,10 @@ int run_stun(app *a) {
         rv = probe_start(a, on_result, &none);
     }
     if (rv != ATLAS_OK) {
-        return app_error(a, rv, "stun");
+        return probe_error(a, rv);
     }
     if (none) {
-        print_local(a, "no STUN server is configured");
+        print_local(a, ATLAS_OK, "no STUN server is configured");
         return EXIT_DONE;
     }
     return app_run(a);

@@ -1,5 +1,7 @@
 #include "dial.h"
 
+#include "explain.h"
+
 #include <string.h>
 
 static void on_connected(void *user, atlas_conn *conn) {
@@ -74,7 +76,7 @@ static void on_closed(void *user, atlas_conn *conn, int32_t code, uint64_t app_c
         out_error(&a->out, code, "cannot reach %s: %s", atlas_conn_peer_id(conn),
                   text != NULL && *text ? text : atlas_error_text(code));
     } else if (d->connected) {
-        node_closed(a, conn, code, text);
+        node_closed(a, conn, code, text, d->closed_fields);
     }
     d->conn = NULL;
     if (d->on_end != NULL) {
@@ -125,14 +127,12 @@ static int add_addrs(app *a) {
     int32_t rv = atlas_target_parse(a->opt.args[0], &info);
 
     if (rv != ATLAS_OK) {
-        (void)app_error(a, rv, a->opt.args[0]);
-        return EXIT_USAGE;
+        return explain_addr(a, "TARGET", a->opt.args[0], rv);
     }
     for (i = 0; i < a->opt.addrs.count; i++) {
         rv = atlas_peer_add_addr(a->ctx, info.peer, a->opt.addrs.items[i]);
         if (rv != ATLAS_OK) {
-            (void)app_error(a, rv, a->opt.addrs.items[i]);
-            return EXIT_USAGE;
+            return explain_addr(a, "--addr", a->opt.addrs.items[i], rv);
         }
     }
     return 0;
@@ -167,8 +167,8 @@ int dial_run(app *a, dial *d) {
         a->on_stop = on_stop;
     }
     rv = atlas_dial(a->ctx, a->opt.args[0], a->opt.timeout_ms, &callbacks, d, &d->conn);
-    if (rv != ATLAS_OK) {
-        return app_error(a, rv, a->opt.args[0]);
+    if (rv == ATLAS_ERR_SELF || rv == ATLAS_ERR_RELAY_DISABLED) {
+        return explain_addr(a, "TARGET", a->opt.args[0], rv);
     }
-    return app_run(a);
+    return rv == ATLAS_OK ? app_run(a) : app_error(a, rv, a->opt.args[0]);
 }

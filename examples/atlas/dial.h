@@ -16,6 +16,8 @@ typedef struct dial {
     void (*on_message)(struct dial *d, const uint8_t *data, size_t len);
     void (*on_message_sent)(struct dial *d, uint64_t id, int32_t code);
     void (*on_pong)(struct dial *d, uint64_t id, uint64_t rtt_ns, uint32_t path_kind);
+    /* Fields for the event "closed". */
+    void (*closed_fields)(app *a);
     /* The connection ended, after it was printed; returns the exit code. NULL: 0 when we closed it,
      * else 1. */
     int (*on_end)(struct dial *d, int32_t code, uint64_t app_code);

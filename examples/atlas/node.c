@@ -105,7 +105,7 @@ const char *node_path_text(const atlas_path_info *path, char *buf, size_t cap) {
 }
 
 void node_path_fields(app *a, const atlas_path_info *path) {
-    out_str(&a->out, "path", path_name(path->kind));
+    out_str(&a->out, "path", path->kind == ATLAS_PATH_NONE ? NULL : path_name(path->kind));
     out_str(&a->out, "addr", path->remote);
     out_str(&a->out, "relay", path->relay);
     out_ms(&a->out, "rtt_ms", path->rtt_ns);
@@ -113,6 +113,7 @@ void node_path_fields(app *a, const atlas_path_info *path) {
 
 void node_connected(app *a, const char *event, atlas_conn *conn) {
     atlas_path_info path = {.size = sizeof(path)};
+    const char *way = atlas_conn_is_dialer(conn) ? "to" : "from";
     char text[ATLAS_ADDR_MAX + ATLAS_PEER_ID_MAX + 16];
 
     (void)atlas_conn_get_path(conn, &path);
@@ -120,8 +121,12 @@ void node_connected(app *a, const char *event, atlas_conn *conn) {
     out_str(&a->out, "peer", atlas_conn_peer_id(conn));
     node_path_fields(a, &path);
     out_str(&a->out, "direction", atlas_conn_is_dialer(conn) ? "out" : "in");
-    out_close(&a->out, "connected %s %s, path %s", atlas_conn_is_dialer(conn) ? "to" : "from",
-              atlas_conn_peer_id(conn), node_path_text(&path, text, sizeof(text)));
+    if (path.kind == ATLAS_PATH_NONE) { /* gone already */
+        out_close(&a->out, "connected %s %s", way, atlas_conn_peer_id(conn));
+        return;
+    }
+    out_close(&a->out, "connected %s %s, path %s", way, atlas_conn_peer_id(conn),
+              node_path_text(&path, text, sizeof(text)));
 }
 
 void node_path(app *a, atlas_conn *conn, const atlas_path_info *path, const char *reason) {
@@ -134,13 +139,16 @@ void node_path(app *a, atlas_conn *conn, const atlas_path_info *path, const char
     out_close(&a->out, "path %s: %s", node_path_text(path, text, sizeof(text)), reason);
 }
 
-void node_closed(app *a, atlas_conn *conn, int32_t code, const char *text) {
+void node_closed(app *a, atlas_conn *conn, int32_t code, const char *text, void (*fields)(app *a)) {
     const char *why = text != NULL && *text != '\0' ? text : atlas_error_text(code);
 
     out_open(&a->out, "closed");
     out_str(&a->out, "peer", atlas_conn_peer_id(conn));
     out_code(&a->out, code);
     out_str(&a->out, "text", why);
+    if (fields != NULL) {
+        fields(a);
+    }
     out_close(&a->out, "closed %s: %s", atlas_conn_peer_id(conn), why);
 }
 
@@ -151,7 +159,7 @@ void node_message(app *a, atlas_conn *conn, const uint8_t *data, size_t len) {
     (void)atlas_conn_get_path(conn, &path);
     out_open(&a->out, "message");
     out_str(&a->out, "peer", atlas_conn_peer_id(conn));
-    out_str(&a->out, "path", path_name(path.kind));
+    out_str(&a->out, "path", path.kind == ATLAS_PATH_NONE ? NULL : path_name(path.kind));
     out_u64(&a->out, "bytes", len);
     out_bytes(&a->out, "text", data, len);
     out_close(&a->out, "message from %s: %s", atlas_conn_peer_id(conn), clean == NULL ? "" : clean);

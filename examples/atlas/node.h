@@ -13,7 +13,8 @@ void node_on_relay(void *user, atlas_ctx *ctx, const struct atlas_relay_event *e
 /* The events "connected", "path" and "closed" of a connection. */
 void node_connected(app *a, const char *event, atlas_conn *conn);
 void node_path(app *a, atlas_conn *conn, const atlas_path_info *path, const char *reason);
-void node_closed(app *a, atlas_conn *conn, int32_t code, const char *text);
+/* `fields` adds more of them to "closed"; NULL: none. */
+void node_closed(app *a, atlas_conn *conn, int32_t code, const char *text, void (*fields)(app *a));
 void node_message(app *a, atlas_conn *conn, const uint8_t *data, size_t len);
 /* "direct (192.0.2.1:4001)" or "relay (12D3..., 192.0.2.1:4001)"; in JSON the fields path, addr,
  * relay and rtt_ms. */

@@ -14,6 +14,7 @@ typedef struct option_spec {
     int id;               /* the short form where it is a letter */
     uint32_t group;
     const char *help;
+    const char *expected; /* of a value that can be wrong; NULL: it can only be too many */
 } option_spec;
 
 enum {
@@ -36,35 +37,39 @@ enum {
 };
 
 static const option_spec specs[OPTION_COUNT] = {
-    {"help", NULL, 'h', GROUP_COMMON, "print this and exit"},
-    {"json", NULL, ID_JSON, GROUP_COMMON, "print one JSON object a line"},
+    {"help", NULL, 'h', GROUP_COMMON, "print this and exit", NULL},
+    {"json", NULL, ID_JSON, GROUP_COMMON, "print one JSON object a line", NULL},
     {"dir", "DIR", ID_DIR, GROUP_COMMON,
-     "the node's directory (~/.atlas); its key is DIR/state/node.key"},
-    {"config", "FILE", ID_CONFIG, GROUP_COMMON,
-     "configuration file (DIR/state/config.toml where there is one)"},
-    {"verbose", NULL, 'v', GROUP_COMMON, "log to standard error; more with -vv, -vvv"},
+     "the node's directory (~/.atlas); its key is DIR/state/node.key", NULL},
+    {"config", "FILE", ID_CONFIG, GROUP_NET,
+     "configuration file (DIR/state/config.toml where there is one)", NULL},
+    {"verbose", NULL, 'v', GROUP_COMMON, "log to standard error; more with -vv, -vvv", NULL},
     {"relay", "ADDR", ID_RELAY, GROUP_NET,
-     "use this relay, a multiaddr ending in /p2p/ID; repeatable"},
-    {"stun", "HOST:PORT", ID_STUN, GROUP_NET, "use this STUN server; repeatable"},
-    {"port", "N", 'p', GROUP_NET, "local UDP port"},
-    {"bind", "IP", ID_BIND, GROUP_NET, "local address"},
-    {"no-relay", NULL, ID_NO_RELAY, GROUP_NET, "never use a relay"},
-    {"ipv4", NULL, '4', GROUP_NET, "IPv4 only"},
-    {"ipv6", NULL, '6', GROUP_NET, "IPv6 only"},
-    {"timeout", "SECS", ID_TIMEOUT, GROUP_NET, "give up after this time"},
-    {"addr", "ADDR", ID_ADDR, GROUP_DIAL,
-     "a direct address of the target, a multiaddr; repeatable"},
-    {"out", "DIR", ID_OUT, GROUP_LISTEN, "store received files here (the current directory)"},
-    {"allow", "PEER", ID_ALLOW, GROUP_LISTEN, "accept only these peers; repeatable"},
+     "use this relay, a multiaddr ending in /p2p/ID; repeatable", NULL},
+    {"stun", "HOST:PORT", ID_STUN, GROUP_NET, "use this STUN server; repeatable", NULL},
+    {"port", "N", 'p', GROUP_NET, "local UDP port", "a number from 0 to 65535"},
+    {"bind", "IP", ID_BIND, GROUP_NET, "local address", NULL},
+    {"no-relay", NULL, ID_NO_RELAY, GROUP_PEERS, "never use a relay", NULL},
+    {"ipv4", NULL, '4', GROUP_NET, "IPv4 only", NULL},
+    {"ipv6", NULL, '6', GROUP_NET, "IPv6 only", NULL},
+    {"timeout", "SECS", ID_TIMEOUT, GROUP_TIMEOUT, "give up after this time",
+     "seconds from 0.001 to 86400"},
+    {"addr", "ADDR", ID_ADDR, GROUP_DIAL, "a direct address of the target, a multiaddr; repeatable",
+     NULL},
+    {"out", "DIR", ID_OUT, GROUP_LISTEN, "store received files here (the current directory)", NULL},
+    {"allow", "PEER", ID_ALLOW, GROUP_LISTEN, "accept only these peers; repeatable", NULL},
     {"max-size", "BYTES", ID_MAX_SIZE, GROUP_LISTEN,
-     "refuse longer files; K, M and G allowed (16G)"},
-    {"drain", "SECS", ID_DRAIN, GROUP_RELAY,
-     "at the end, give nodes this long to go elsewhere (5)"},
-    {"stats", "SECS", ID_STATS, GROUP_RELAY, "print counters at this interval"},
-    {"count", "N", 'c', GROUP_PING, "stop after this many (4)"},
-    {"interval", "SECS", 'i', GROUP_PING, "time between two pings (1)"},
-    {"file", "PATH", ID_FILE, GROUP_SEND, "send this file"},
-    {"reason", "TEXT", ID_REASON, GROUP_DISCONNECT, "what to tell the peer"},
+     "refuse longer files; K, M and G allowed (16G)",
+     "a number of bytes, which K, M, G or T may follow"},
+    {"drain", "SECS", ID_DRAIN, GROUP_RELAY, "at the end, give nodes this long to go elsewhere (5)",
+     "seconds from 0 to 86400"},
+    {"stats", "SECS", ID_STATS, GROUP_RELAY, "print counters at this interval",
+     "seconds from 0.1 to 86400"},
+    {"count", "N", 'c', GROUP_PING, "stop after this many (4)", "a number from 1 to 1000000000"},
+    {"interval", "SECS", 'i', GROUP_PING, "time between two pings (1)",
+     "seconds from 0.001 to 86400"},
+    {"file", "PATH", ID_FILE, GROUP_SEND, "send this file", NULL},
+    {"reason", "TEXT", ID_REASON, GROUP_DISCONNECT, "what to tell the peer", "at most 256 bytes"},
 };
 
 const command *command_find(const char *name) {
@@ -279,6 +284,22 @@ static int wrong(const command *cmd, const char *what, const char *which) {
     return EXIT_USAGE;
 }
 
+static int wrong_value(const command *cmd, int id, const char *value) {
+    const option_spec *spec = specs;
+    char text[160];
+
+    while (spec->id != id) {
+        spec++;
+    }
+    if (spec->expected == NULL) {
+        (void)snprintf(text, sizeof(text), "--%s: at most %d of them, one too many is ", spec->name,
+                       MAX_REPEATED);
+    } else {
+        (void)snprintf(text, sizeof(text), "--%s: expected %s, found ", spec->name, spec->expected);
+    }
+    return wrong(cmd, text, value);
+}
+
 static void set_defaults(options *out) {
     memset(out, 0, sizeof(*out));
     out->out_dir = ".";
@@ -308,7 +329,7 @@ int options_parse(const command *cmd, int argc, char **argv, options *out) {
             return wrong(cmd, "a value is missing after ", argv[optind - 1]);
         }
         if (!take(id, optarg, out)) {
-            return wrong(cmd, "wrong value: ", optarg == NULL ? "" : optarg);
+            return wrong_value(cmd, id, optarg == NULL ? "" : optarg);
         }
     }
     out->args = argv + optind;

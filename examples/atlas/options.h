@@ -21,6 +21,8 @@
 #define GROUP_PING 0x020u
 #define GROUP_SEND 0x040u
 #define GROUP_DISCONNECT 0x080u
+#define GROUP_TIMEOUT 0x100u
+#define GROUP_PEERS 0x200u /* commands that have connections to peers */
 
 typedef struct list {
     const char *items[MAX_REPEATED];

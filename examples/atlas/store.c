@@ -1,17 +1,56 @@
 #include "store.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
+#include <time.h>
 #include <unistd.h>
 
 #define MAX_TRIES 1000
+#define TEMPORARY_LEN 28 /* ".atlas-", 16 hexadecimal digits, ".part" */
+#define STALE_S (24 * 3600)
 
 int store_dir_open(const char *path) {
+    if (mkdir(path, 0700) != 0 && errno != EEXIST) {
+        return -1;
+    }
     return open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+}
+
+/* A name that store_begin() makes. */
+static int is_temporary(const char *name) {
+    return strlen(name) == TEMPORARY_LEN && memcmp(name, ".atlas-", 7) == 0 &&
+           strspn(name + 7, "0123456789abcdef") == 16 && strcmp(name + 23, ".part") == 0;
+}
+
+unsigned store_clean(int dir) {
+    int copy = openat(dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    DIR *list = copy < 0 ? NULL : fdopendir(copy);
+    time_t now = time(NULL);
+    const struct dirent *entry;
+    unsigned removed = 0;
+
+    if (list == NULL) {
+        if (copy >= 0) {
+            (void)close(copy);
+        }
+        return 0;
+    }
+    while ((entry = readdir(list)) != NULL) {
+        struct stat info;
+
+        if (is_temporary(entry->d_name) &&
+            fstatat(dir, entry->d_name, &info, AT_SYMLINK_NOFOLLOW) == 0 && S_ISREG(info.st_mode) &&
+            info.st_uid == geteuid() && now - info.st_mtime > STALE_S) {
+            removed += unlinkat(dir, entry->d_name, 0) == 0;
+        }
+    }
+    (void)closedir(list);
+    return removed;
 }
 
 static int has_space(int dir, uint64_t size) {

@@ -13,8 +13,11 @@ typedef struct store {
     crypto_generichash_state hash;
 } store;
 
-/* The directory for received files; -1 and errno. */
+/* The directory for received files, made when only its last part is missing; -1 and errno. */
 int store_dir_open(const char *path);
+/* Removes temporary files of ours that nobody has written to for a day: a crash left them. How many
+ * those were. */
+unsigned store_clean(int dir);
 
 /* All return 0, or an errno value. `size` is checked against the space that is left. */
 int store_begin(store *s, int dir, uint64_t size);
