@@ -50,7 +50,7 @@ extern "C" {
 
 /* Network: -200 .. -299 */
 #define ATLAS_ERR_UNREACHABLE (-200) /* no route, or an ICMP error came back */
-#define ATLAS_ERR_REFUSED (-201)     /* ICMP port unreachable: nothing listens there */
+#define ATLAS_ERR_REFUSED (-201)     /* refused: nothing accepts connections there */
 #define ATLAS_ERR_RESOLVE (-202)     /* a name did not resolve */
 #define ATLAS_ERR_ADDR_IN_USE (-203) /* the local address is taken */
 #define ATLAS_ERR_FAMILY (-204)      /* no socket for this address family */

@@ -40,7 +40,7 @@ static const error_row ROWS[] = {
     ROW(ATLAS_ERR_CONFIG, "a configuration file has a wrong value"),
     ROW(ATLAS_ERR_DUPLICATE, "something that must occur once occurs twice"),
     ROW(ATLAS_ERR_UNREACHABLE, "no route, or an ICMP error came back"),
-    ROW(ATLAS_ERR_REFUSED, "ICMP port unreachable: nothing listens there"),
+    ROW(ATLAS_ERR_REFUSED, "refused: nothing accepts connections there"),
     ROW(ATLAS_ERR_RESOLVE, "a name did not resolve"),
     ROW(ATLAS_ERR_ADDR_IN_USE, "the local address is taken"),
     ROW(ATLAS_ERR_FAMILY, "no socket for this address family"),

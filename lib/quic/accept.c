@@ -1,5 +1,6 @@
 /* Inbound connections: what is allowed to begin one, and Retry under load. */
 #include "quic/internal.h"
+#include "quic/keys.h"
 
 /* A Retry token lives this long: a client answers a Retry within its handshake. */
 #define TOKEN_LIFETIME (10 * ATL_SECOND)
@@ -121,20 +122,56 @@ done:
     return rv;
 }
 
+/* Says no without any state: an Initial packet with CONNECTION_CLOSE, far shorter than what it
+ * answers. Silence would leave the other side to its handshake timeout and without a reason. */
+static void refuse(atl_endpoint *ep, const atl_qpath *path, const ngtcp2_pkt_hd *hd, int32_t code) {
+    const char *reason = atlas_error_text(code);
+    uint8_t client[ATL_SECRET_LEN];
+    uint8_t server[ATL_SECRET_LEN];
+    uint8_t packet[512];
+    uint8_t source[8];
+    ngtcp2_crypto_ctx ctx;
+    atl_packet_keys keys;
+    ngtcp2_ssize len;
+
+    ep->stats.dropped_limit++;
+    if (path->circuit == NULL &&
+        !atl_source_limit_take(ep->reset_limit, source, atl_addr_limit_key(&path->remote, source),
+                               ep->loop->now)) {
+        return;
+    }
+    if (atl_initial_secrets(&hd->dcid, client, server) != ATLAS_OK ||
+        atl_packet_keys_derive(ep->env, ATL_CIPHER_AES_128_GCM, server, 1, &keys) != ATLAS_OK) {
+        return;
+    }
+    atl_cipher_describe(ATL_CIPHER_AES_128_GCM, &ctx);
+    len = ngtcp2_pkt_write_connection_close(
+        packet, sizeof(packet), hd->version, &hd->scid, &hd->dcid, NGTCP2_CONNECTION_REFUSED,
+        (const uint8_t *)reason, strlen(reason), atl_aead_encrypt, &ctx.aead, &keys.aead, keys.iv,
+        atl_hp_mask, &ctx.hp, &keys.hp);
+    atl_packet_keys_free(&keys);
+    if (len > 0) {
+        atl_send_on_path(ep, path, packet, (size_t)len);
+    }
+}
+
 void atl_accept_packet(atl_endpoint *ep, const atl_qpath *path, const uint8_t *data, size_t len,
                        uint8_t ecn) {
     ngtcp2_pkt_hd hd;
     ngtcp2_cid odcid;
     atl_qconn *conn;
+    int32_t rv;
 
     if (ep->freeing || ngtcp2_accept(&hd, data, len) != 0) {
         ep->stats.dropped_malformed++;
         return;
     }
-    if (ep->stats.conns >= ep->params.max_conns ||
-        (ep->hooks.on_initial != NULL &&
-         ep->hooks.on_initial(ep->hooks.user, &path->remote, path->circuit) != 0)) {
-        ep->stats.dropped_limit++;
+    rv = ep->stats.conns >= ep->params.max_conns ? ATLAS_ERR_LIMIT : ATLAS_OK;
+    if (rv == ATLAS_OK && ep->hooks.on_initial != NULL) {
+        rv = ep->hooks.on_initial(ep->hooks.user, &path->remote, path->circuit);
+    }
+    if (rv != ATLAS_OK) {
+        refuse(ep, path, &hd, rv);
         return;
     }
     ep->handshakes.rate = ep->params.handshake_limit;

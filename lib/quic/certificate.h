@@ -39,5 +39,9 @@ void atl_certificate_pkcs8(const uint8_t seed[32], uint8_t out[ATL_CERTIFICATE_P
  * phrase in either case. */
 int32_t atl_certificate_verify(const uint8_t *der, size_t len, int64_t now, atl_peer_id *peer,
                                const char **why);
+/* The same for a certificate whose very bytes have passed atl_certificate_verify() before:
+ * everything but the two signatures, which cannot have changed, is checked again. */
+int32_t atl_certificate_verify_known(const uint8_t *der, size_t len, int64_t now, atl_peer_id *peer,
+                                     const char **why);
 
 #endif

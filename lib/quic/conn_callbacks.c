@@ -128,8 +128,9 @@ static int cb_handshake_completed(ngtcp2_conn *quic, void *user) {
     rv = conn->ep->hooks.on_accept == NULL ? ATLAS_ERR_UNSUPPORTED
                                            : conn->ep->hooks.on_accept(conn->ep->hooks.user, conn);
     if (rv != ATLAS_OK) {
-        ngtcp2_ccerr_set_transport_error(&conn->ccerr, NGTCP2_CONNECTION_REFUSED, NULL, 0);
         atl_qconn_fail(conn, rv, 1, atlas_error_text(rv));
+        ngtcp2_ccerr_set_transport_error(&conn->ccerr, NGTCP2_CONNECTION_REFUSED,
+                                         (const uint8_t *)conn->text, strlen(conn->text));
         return NGTCP2_ERR_CALLBACK_FAILURE;
     }
     if (conn->state == ATL_CONN_HANDSHAKE) {

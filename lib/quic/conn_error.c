@@ -6,6 +6,19 @@
 #define CRYPTO_ERROR_FIRST 0x100u
 #define CRYPTO_ERROR_LAST 0x1ffu
 
+/* A node that takes no connection says why in the words of the error code. */
+static int32_t refusal(const char *reason) {
+    static const int32_t CODES[] = {ATLAS_ERR_LIMIT, ATLAS_ERR_SHUTDOWN, ATLAS_ERR_RELAY_DRAINING};
+    size_t i;
+
+    for (i = 0; i < ATL_COUNT(CODES); i++) {
+        if (strcmp(reason, atlas_error_text(CODES[i])) == 0) {
+            return CODES[i];
+        }
+    }
+    return ATLAS_ERR_REFUSED;
+}
+
 static void describe_peer_close(atl_qconn *conn) {
     const ngtcp2_ccerr *ccerr = ngtcp2_conn_get_ccerr2(conn->quic);
     char text[ATL_REASON_MAX + 1];
@@ -22,13 +35,16 @@ static void describe_peer_close(atl_qconn *conn) {
     } else if (ccerr->error_code >= CRYPTO_ERROR_FIRST && ccerr->error_code <= CRYPTO_ERROR_LAST) {
         code = atl_tls_alert_error((uint8_t)(ccerr->error_code - CRYPTO_ERROR_FIRST));
     } else if (ccerr->error_code == NGTCP2_CONNECTION_REFUSED) {
-        code = ATLAS_ERR_LIMIT;
+        code = refusal(text);
     } else if (ccerr->error_code == NGTCP2_APPLICATION_ERROR) {
         /* what an application close looks like before the handshake is confirmed (RFC 9000
          * section 10.2.3) */
         code = ATLAS_ERR_PEER_CLOSED;
     }
-    if (len == 0) {
+    if (len == 0 && code != ATLAS_ERR_TRANSPORT && code != ATLAS_ERR_PEER_CLOSED) {
+        (void)snprintf(text, sizeof(text), "the peer refused the handshake: %s",
+                       atlas_error_text(code));
+    } else if (len == 0) {
         (void)snprintf(text, sizeof(text), "peer closed with %s error 0x%llx",
                        app ? "application" : "QUIC", (unsigned long long)ccerr->error_code);
     }

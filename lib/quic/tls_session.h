@@ -9,8 +9,12 @@
 #include <wolfssl/options.h>
 #include <wolfssl/ssl.h>
 
+/* Certificates remembered as verified: nodes and relays meet again and again. */
+#define ATL_KNOWN_CERTIFICATES 128
+
 struct atl_tls {
     atl_env *env;
+    uint8_t known[ATL_KNOWN_CERTIFICATES][32]; /* digests, each in the place its first byte gives */
     WOLFSSL_CTX *client;
     WOLFSSL_CTX *server;
     uint32_t server_protocols;

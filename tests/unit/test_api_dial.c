@@ -2,6 +2,11 @@
  * timeouts. */
 #include "nodes.h"
 
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
 #define STRANGER "12D3KooWBtg3aaRMjxwedh83aGiUkwSxDwUZkzuJcfaqUmo7R3pq"
 
 /* Addresses where nothing answers: the discard port, most likely closed, and a blackhole of our
@@ -78,18 +83,41 @@ static void test_wrong_peer(void **state) {
     world_free(&w);
 }
 
+/* A socket that takes everything and never answers; its address for a dial to `id`. */
+static int silent_socket(const char *id, char out[ATLAS_MULTIADDR_MAX]) {
+    struct sockaddr_in sin = {.sin_family = AF_INET, .sin_addr = {htonl(INADDR_LOOPBACK)}};
+    socklen_t len = sizeof(sin);
+    int fd = socket(AF_INET, SOCK_DGRAM, 0);
+
+    assert_true(fd >= 0);
+    assert_int_equal(bind(fd, (struct sockaddr *)&sin, sizeof(sin)), 0);
+    assert_int_equal(getsockname(fd, (struct sockaddr *)&sin, &len), 0);
+    snprintf(out, ATLAS_MULTIADDR_MAX, "/ip4/127.0.0.1/udp/%u/quic-v1/p2p/%s",
+             (unsigned)ntohs(sin.sin_port), id);
+    return fd;
+}
+
+/* A node that does not listen, or has no room, says so at once. */
 static void test_not_listening(void **state) {
     world w = {0};
     node *b = world_add(&w);
     node *a = world_add(&w);
+    node *c = world_add(&w);
     tie *l;
 
     (void)state;
     node_open(b);
-    l = node_dial(a, b->addr, 700);
-    WORLD_UNTIL(&w, 3000, l->closed);
+    l = node_dial(a, b->addr, 5000);
+    WORLD_UNTIL(&w, 2000, l->closed);
     assert_int_equal(l->code, ATLAS_ERR_DIAL);
+    assert_int_equal(l->attempt_code, ATLAS_ERR_REFUSED);
     assert_int_equal(b->accepted, 0);
+    assert_int_equal(atlas_set_u64(b->ctx, ATLAS_OPT_MAX_CONNECTIONS, 1), ATLAS_OK);
+    assert_int_equal(atlas_listen(b->ctx), ATLAS_OK);
+    l = world_connect(&w, a, b);
+    l = node_dial(c, b->addr, 5000);
+    WORLD_UNTIL(&w, 2000, l->closed);
+    assert_int_equal(l->attempt_code, ATLAS_ERR_LIMIT);
     world_free(&w);
 }
 
@@ -164,10 +192,10 @@ static void test_timeout_and_reasons(void **state) {
     char target[ATLAS_MULTIADDR_MAX];
     uint64_t started;
     tie *l;
+    int fd;
 
     (void)state;
-    node_open(silent); /* drops what nobody listens for */
-    snprintf(target, sizeof(target), "%s", silent->addr);
+    fd = silent_socket(atlas_self_id(silent->ctx), target);
     assert_int_equal(
         atlas_peer_add_addr(a->ctx, atlas_self_id(silent->ctx), "/dns4/name.invalid/udp/1/quic-v1"),
         ATLAS_OK);
@@ -179,6 +207,7 @@ static void test_timeout_and_reasons(void **state) {
     assert_non_null(strstr(l->text, target));
     assert_non_null(strstr(l->text, "name.invalid"));
     assert_int_equal(l->attempts, 2);
+    assert_int_equal(close(fd), 0);
     world_free(&w);
 }
 
@@ -235,11 +264,13 @@ static void test_closed_while_dialling(void **state) {
     world w = {0};
     node *silent = world_add(&w);
     node *a = world_add(&w);
+    char target[ATLAS_MULTIADDR_MAX];
     tie *l;
+    int fd;
 
     (void)state;
-    node_open(silent);
-    l = node_dial(a, silent->addr, 5000);
+    fd = silent_socket(atlas_self_id(silent->ctx), target);
+    l = node_dial(a, target, 5000);
     world_run(&w, 20);
     assert_int_equal(atlas_conn_send_message(l->conn, "x", 1, NULL), ATLAS_ERR_STATE);
     assert_int_equal(atlas_conn_ping(l->conn, NULL), ATLAS_ERR_STATE);
@@ -256,6 +287,7 @@ static void test_closed_while_dialling(void **state) {
     world_turn(&w, 0);
     world_free(&w);
     assert_int_equal(l->closed, 0);
+    assert_int_equal(close(fd), 0);
 }
 
 int main(void) {
