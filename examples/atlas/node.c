@@ -104,8 +104,12 @@ const char *node_path_text(const atlas_path_info *path, char *buf, size_t cap) {
     return buf;
 }
 
+void node_path_kind(app *a, uint32_t kind) {
+    out_str(&a->out, "path", kind == ATLAS_PATH_NONE ? NULL : path_name(kind));
+}
+
 void node_path_fields(app *a, const atlas_path_info *path) {
-    out_str(&a->out, "path", path->kind == ATLAS_PATH_NONE ? NULL : path_name(path->kind));
+    node_path_kind(a, path->kind);
     out_str(&a->out, "addr", path->remote);
     out_str(&a->out, "relay", path->relay);
     out_ms(&a->out, "rtt_ms", path->rtt_ns);
@@ -159,7 +163,7 @@ void node_message(app *a, atlas_conn *conn, const uint8_t *data, size_t len) {
     (void)atlas_conn_get_path(conn, &path);
     out_open(&a->out, "message");
     out_str(&a->out, "peer", atlas_conn_peer_id(conn));
-    out_str(&a->out, "path", path.kind == ATLAS_PATH_NONE ? NULL : path_name(path.kind));
+    node_path_kind(a, path.kind);
     out_u64(&a->out, "bytes", len);
     out_bytes(&a->out, "text", data, len);
     out_close(&a->out, "message from %s: %s", atlas_conn_peer_id(conn), clean == NULL ? "" : clean);

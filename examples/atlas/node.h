@@ -19,6 +19,8 @@ void node_message(app *a, atlas_conn *conn, const uint8_t *data, size_t len);
 /* "direct (192.0.2.1:4001)" or "relay (12D3..., 192.0.2.1:4001)"; in JSON the fields path, addr,
  * relay and rtt_ms. */
 void node_path_fields(app *a, const atlas_path_info *path);
+/* The field "path" alone; none for ATLAS_PATH_NONE, which a connection has that is gone already. */
+void node_path_kind(app *a, uint32_t kind);
 const char *node_path_text(const atlas_path_info *path, char *buf, size_t cap);
 
 #endif

@@ -170,7 +170,7 @@ static void print_stored(incoming *in, const char *name) {
     (void)atlas_conn_get_path(atlas_stream_conn(in->stream), &path);
     out_open(&a->out, "file");
     out_str(&a->out, "peer", peer_of(in));
-    out_str(&a->out, "path", path_name(path.kind));
+    node_path_kind(a, path.kind);
     out_str(&a->out, "file", place);
     out_str(&a->out, "text", name);
     out_u64(&a->out, "bytes", in->head.size);
