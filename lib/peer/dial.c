@@ -304,6 +304,11 @@ static void on_failed(void *user, atl_relay_request *request, int32_t code, cons
 
 static const atl_relay_request_ops request_ops = {.on_ready = on_ready, .on_failed = on_failed};
 
+/* A relay is no way to itself. Each relay has one entry. */
+static int is_target(const struct atl_dial *dial, const atl_relay_entry *entry) {
+    return atl_peer_id_equal(&entry->addr.peer, &dial->conn->peer);
+}
+
 /* The relay that comes next, or NULL. */
 static atl_relay_entry *take_relay(struct atl_dial *dial) {
     atl_relay_entry *entry;
@@ -311,19 +316,26 @@ static atl_relay_entry *take_relay(struct atl_dial *dial) {
     if (dial->only != NULL) {
         return dial->next_relay++ == 0 ? dial->only : NULL;
     }
-    do {
+    entry = atl_relays_at(&dial->peers->relays, dial->next_relay++);
+    if (entry != NULL && is_target(dial, entry)) {
         entry = atl_relays_at(&dial->peers->relays, dial->next_relay++);
-        /* a relay is no way to itself */
-    } while (entry != NULL && atl_peer_id_equal(&entry->addr.peer, &dial->conn->peer));
+    }
     return entry;
 }
 
 static int relays_remain(const struct atl_dial *dial) {
+    const atl_relay_entry *entry;
+    size_t next = dial->next_relay;
+
     if (!dial->use_relays) {
         return 0;
     }
-    return dial->only != NULL ? dial->next_relay == 0
-                              : dial->next_relay < dial->peers->relays.configured;
+    if (dial->only != NULL) {
+        return next == 0;
+    }
+    entry = atl_relays_at(&dial->peers->relays, next);
+    return entry != NULL &&
+           (!is_target(dial, entry) || atl_relays_at(&dial->peers->relays, next + 1) != NULL);
 }
 
 static int32_t ask_relay(attempt *at) {

@@ -193,8 +193,10 @@ static void on_closed(void *user, atl_h3 *h3, const atl_qclose *why) {
     } else if (client->link == ATL_LINK_DIALLING && client->next_addr < client->n_addrs) {
         dial_next(client);
     } else {
+        int said = why->text[0] == '\0' || strcmp(why->text, atlas_error_text(why->code)) == 0;
+
         (void)snprintf(text, sizeof(text), "%s%s%.100s", atlas_error_text(why->code),
-                       why->text[0] != '\0' ? ": " : "", why->text);
+                       said ? "" : ": ", said ? "" : why->text);
         down(client, why->code == ATLAS_OK ? ATLAS_ERR_RELAY_LOST : why->code, text);
     }
 }

@@ -71,6 +71,20 @@ static void test_circuit_address(void **state) {
     world_free(&t.w);
 }
 
+/* A relay is no way to itself: with nothing else there is nothing to dial, and that is said. */
+static void test_the_relay_itself(void **state) {
+    atlas_conn *conn = NULL;
+    trio t;
+
+    (void)state;
+    trio_make(&t);
+    assert_int_equal(atlas_relay_add(t.a->ctx, t.relay->addr), ATLAS_OK);
+    assert_int_equal(atlas_dial(t.a->ctx, atlas_self_id(t.relay->ctx), 0, NULL, NULL, &conn),
+                     ATLAS_ERR_NO_ADDRESS);
+    assert_null(conn);
+    world_free(&t.w);
+}
+
 /* Direct fails, the relay carries it; the reason of the failure is told. */
 static void test_fallback(void **state) {
     trio t;
@@ -314,6 +328,7 @@ static void test_shutdown_with_relay(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_peer_id_through_configured_relay),
+        cmocka_unit_test(test_the_relay_itself),
         cmocka_unit_test(test_circuit_address),
         cmocka_unit_test(test_fallback),
         cmocka_unit_test(test_direct_is_preferred),
