@@ -79,8 +79,9 @@ static void test_the_relay_itself(void **state) {
     (void)state;
     trio_make(&t);
     assert_int_equal(atlas_relay_add(t.a->ctx, t.relay->addr), ATLAS_OK);
-    assert_int_equal(atlas_dial(t.a->ctx, atlas_self_id(t.relay->ctx), 0, NULL, NULL, &conn),
-                     ATLAS_ERR_NO_ADDRESS);
+    assert_int_equal(
+        atlas_dial(t.a->ctx, atlas_self_id(t.relay->ctx), 0, &link_callbacks, &t.a->out[15], &conn),
+        ATLAS_ERR_NO_ADDRESS);
     assert_null(conn);
     world_free(&t.w);
 }
