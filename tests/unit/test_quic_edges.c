@@ -90,9 +90,9 @@ static void overtake(int lost) {
     w.b.accept = accept_speaker;
     sim_set_tap(w.net, drop_after_accept, &d);
     path = pair_path(&w.b);
-    assert_int_equal(atl_qconn_connect(w.a.ep, &path, ATL_PROTO_ATLAS, &w.b.id, 0, &DIALER, &w.ca,
-                                       &w.ca.conn),
-                     ATLAS_OK);
+    assert_int_equal(
+        atl_qconn_connect(w.a.ep, &path, ATL_PROTO_ATLAS, &w.b.id, 0, &DIALER, &w.ca, &w.ca.conn),
+        ATLAS_OK);
     assert_true(run(&w, 10, client_got_fin));
     assert_int_equal(d.left, 0);
     assert_int_equal(w.ca.confirmed, 1);

@@ -200,10 +200,8 @@ static void test_copies_from_elsewhere(void **state) {
     assert_int_equal(atl_addr_parse_ip("10.0.77.1", 9, 0, &c.watch.at), ATLAS_OK);
     c.watch.at.port = w.a.host->sockets[0].local.port;
     sim_set_tap(w.net, copy_from_elsewhere, &c);
-    assert_int_equal(atl_qconn_open_stream(w.ca.conn, 1, &STREAM_OPS, &w.ca, &up),
-                     ATLAS_OK);
-    assert_int_equal(atl_qconn_open_stream(w.sb.conn, 1, &STREAM_OPS, &w.sb, &down),
-                     ATLAS_OK);
+    assert_int_equal(atl_qconn_open_stream(w.ca.conn, 1, &STREAM_OPS, &w.ca, &up), ATLAS_OK);
+    assert_int_equal(atl_qconn_open_stream(w.sb.conn, 1, &STREAM_OPS, &w.sb, &down), ATLAS_OK);
     c.on = 1;
     for (i = 0; i < 100; i++) {
         assert_int_equal(atl_qstream_write(up, bytes, 100, 0, &taken), ATLAS_OK);

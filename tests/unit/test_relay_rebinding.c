@@ -80,8 +80,8 @@ static void transfer(client_node *from, client_node *to, client_node *mover, int
         size_t most = LEN - at < 2000 ? LEN - at : 2000;
 
         if (at < LEN) {
-            assert_int_equal(
-                atl_qstream_write(stream, bytes + at, most, at + most == LEN, &taken), ATLAS_OK);
+            assert_int_equal(atl_qstream_write(stream, bytes + at, most, at + most == LEN, &taken),
+                             ATLAS_OK);
             at += taken;
         }
         run(10 * ATL_MS);
