@@ -80,13 +80,13 @@ void atl_send_commit(atl_socket *sock, const atl_addr *local, const atl_addr *re
 /* Writes every connection that has something to say, oldest first, until all are done or a socket
  * is full. */
 void atl_send_ready(atl_endpoint *ep) {
-    atl_list todo;
+    atl_list waiting;
     atl_list *node;
     int more = 0;
 
-    atl_list_init(&todo);
-    atl_list_splice(&todo, &ep->dirty);
-    while ((node = atl_list_pop(&todo)) != NULL) {
+    atl_list_init(&waiting);
+    atl_list_splice(&waiting, &ep->dirty);
+    while ((node = atl_list_pop(&waiting)) != NULL) {
         atl_qconn *conn = ATL_CONTAINER(node, atl_qconn, dirty_node);
 
         if (conn->state == ATL_CONN_CLOSING) {
