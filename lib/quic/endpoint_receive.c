@@ -102,7 +102,10 @@ static void receive_long(atl_endpoint *ep, const atl_qpath *path, const uint8_t 
     ngtcp2_version_cid vc;
     int rv = ngtcp2_pkt_decode_version_cid(&vc, data, len, ATL_CID_LEN);
 
-    if (rv == NGTCP2_ERR_VERSION_NEGOTIATION) {
+    /* ngtcp2 knows more versions than this library has keys for; 0 is a Version Negotiation itself
+     */
+    if (rv == NGTCP2_ERR_VERSION_NEGOTIATION ||
+        (rv == 0 && vc.version != NGTCP2_PROTO_VER_V1 && vc.version != 0)) {
         send_version_negotiation(ep, path, &vc, len);
         return;
     }

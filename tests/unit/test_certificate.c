@@ -72,6 +72,18 @@ static int32_t verify(const uint8_t *der, size_t len, int64_t now, atl_peer_id *
                       const char **why) {
     *why = NULL;
     int32_t rv = atl_certificate_verify(der, len, now, peer, why);
+    const char *phrase = "";
+    atl_peer_id again;
+
+    if (rv == ATLAS_OK) {
+        /* seen before: the same answer without the signatures, and its time ends all the same */
+        assert_int_equal(atl_certificate_verify_known(der, len, now, &again, &phrase), ATLAS_OK);
+        assert_true(atl_peer_id_equal(&again, peer));
+        assert_int_equal(atl_certificate_verify_known(der, len, INT64_C(1) << 40, &again, &phrase),
+                         ATLAS_ERR_CERTIFICATE);
+        assert_int_equal(atl_certificate_verify_known(der, len - 1, now, &again, &phrase),
+                         ATLAS_ERR_CERTIFICATE);
+    }
 
     assert_true((rv == ATLAS_OK) == (*why == NULL)); /* every refusal has its phrase */
     return rv;

@@ -105,6 +105,13 @@ static void test_version_negotiation(void **state) {
     run(&w, 1, NULL);
     assert_int_equal(atl_endpoint_get_stats(w.b.ep)->version_negotiations, 1);
     assert_true(tap.to_spoofed > 0 && tap.to_spoofed < 100);
+    packet[0] =
+        0xd3; /* an Initial of version 2, which ngtcp2 knows and this library does not speak */
+    memcpy(packet + 1, "\x6b\x33\x43\xcf", 4);
+    sim_inject(w.net, &from, &tap.server, packet, sizeof(packet));
+    run(&w, 1, NULL);
+    assert_int_equal(atl_endpoint_get_stats(w.b.ep)->version_negotiations, 2);
+    assert_int_equal(atl_endpoint_get_stats(w.b.ep)->conns, 0);
     world_done(&w);
 }
 
