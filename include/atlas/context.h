@@ -156,7 +156,8 @@ ATLAS_API int32_t atlas_wakeup(atlas_ctx *ctx);
 #define ATLAS_OPT_IPV6 3
 #define ATLAS_OPT_ENABLE_RELAY 4 /* may use relays: boolean, default 1 */
 #define ATLAS_OPT_OFFER_RELAY 5  /* may serve as relay: boolean, default 0; needs enable_relay */
-/* QUIC idle timeout, milliseconds, 1000..600000, default 30000 */
+/* a connection that has heard nothing for so long ends: milliseconds, 1000..600000, default 90000.
+ * Keepalives stay well below it. A peer in idle mode is waited for longer */
 #define ATLAS_OPT_IDLE_TIMEOUT_MS 6
 #define ATLAS_OPT_MAX_CONNECTIONS 7 /* at once, in and out, 1..1000000, default 1024 */
 /* streams a peer may have open per connection and direction, 1..65535, default 128 */
@@ -193,6 +194,14 @@ ATLAS_API int32_t atlas_wakeup(atlas_ctx *ctx);
 #define ATLAS_OPT_RELAY_DELAY_MS 26
 /* STUN server: answers per second per source address, 1..1000000, default 50 */
 #define ATLAS_OPT_STUN_RATE 27
+/* look for direct paths of relayed connections (hole punching): boolean, default 1 */
+#define ATLAS_OPT_UPGRADE 28
+/* longest pause between keepalives that may be learned from a NAT, milliseconds, 1000..600000,
+ * default 60000 */
+#define ATLAS_OPT_KEEPALIVE_MAX_MS 29
+/* how long peers are asked to wait for this node in idle mode, and how long this node waits for
+ * theirs at most: seconds, 0..86400, default 3600 */
+#define ATLAS_OPT_IDLE_MODE_MAX_S 30
 
 /* Options with a string as value (atlas_set_str). The string is copied. */
 #define ATLAS_OPT_BIND4 100 /* local IPv4 address, default "0.0.0.0". Before start */
@@ -245,7 +254,29 @@ typedef struct atlas_callbacks {
 
     /* atlas_wakeup() was called (several calls may give one event). */
     void (*on_wakeup)(void *user, atlas_ctx *ctx);
+
+    /* Nothing is under way any more (no dial, no transfer, no check): from now on there are only
+     * keepalives and announcements, and none before `quiet_ns` nanoseconds from now. In idle mode
+     * (atlas_set_idle()) the application could sleep as long as it likes; `quiet_ns` is
+     * ATLAS_NO_DEADLINE there. Called again after the next activity has ended. */
+    void (*on_idle)(void *user, atlas_ctx *ctx, uint64_t quiet_ns);
 } atlas_callbacks;
+
+/* The host's network may have changed: an interface came or went, another network was joined, the
+ * machine slept. On Linux the library notices by itself (netlink); elsewhere, and on mobile systems
+ * that tell applications, call this. Candidates are gathered again, paths from addresses that are
+ * gone move, relays and peers are probed. Calling it too often is harmless (once a second is
+ * heeded). Returns ATLAS_OK or ATLAS_ERR_REENTRANT. */
+ATLAS_API int32_t atlas_network_changed(atlas_ctx *ctx);
+
+/* Idle mode, for an application that is about to sleep: with `on` 1 keepalives and announcements
+ * stop altogether, peers are told (one small packet each) that this node will not be heard for up
+ * to ATLAS_OPT_IDLE_MODE_MAX_S seconds, and wait for it that long. Relays forget the registration
+ * after their expiry. What arrives is processed; what the application sends is sent. With `on` 0
+ * the node is awake again: everything is probed and mended as by atlas_network_changed(),
+ * registrations are renewed. Returns ATLAS_OK, ATLAS_ERR_INVALID (neither 0 nor 1) or
+ * ATLAS_ERR_REENTRANT. */
+ATLAS_API int32_t atlas_set_idle(atlas_ctx *ctx, uint32_t on);
 
 /* Sets the context's callbacks (NULL: none). Callable from callbacks.
  * Returns ATLAS_OK or ATLAS_ERR_INVALID (size is not one this library knows). */

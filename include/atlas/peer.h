@@ -22,7 +22,31 @@ typedef struct atlas_path_info {
     char remote[ATLAS_ADDR_MAX];   /* the peer's address, or the relay's for ATLAS_PATH_RELAY,
                                       "host:port" */
     char relay[ATLAS_PEER_ID_MAX]; /* the relay's peer id for ATLAS_PATH_RELAY, else "" */
+    uint32_t candidate; /* ATLAS_CANDIDATE_*: how `remote` became known; _RELAY for a relay */
+    uint32_t reserved;  /* zero */
 } atlas_path_info;
+
+/* One attempt to make a relayed connection direct (hole punching), or to find a better direct path.
+ * Strings are valid during the callback. */
+typedef struct atlas_upgrade_info {
+    uint64_t size;  /* bytes: sizeof(atlas_upgrade_info) */
+    int32_t code;   /* ATLAS_OK: at least one pair carried data both ways (on_path follows when the
+                       connection moves there); ATLAS_ERR_TIMEOUT: no check was answered;
+                       ATLAS_ERR_NO_ADDRESS: there was nothing to check; ATLAS_ERR_LIMIT: the bytes
+                       that may be spent were; ATLAS_ERR_CANCELLED: ended by a change of network or of
+                       candidates, and begun anew */
+    uint32_t pairs; /* pairs of candidates tried */
+    uint32_t requests;           /* checks sent */
+    uint32_t heard;              /* authentic checks of the peer that arrived */
+    uint32_t answers;            /* authentic answers to ours */
+    uint32_t reserved;           /* zero */
+    uint64_t bytes;              /* UDP payload bytes of checks and answers sent */
+    uint64_t duration_ns;        /* nanoseconds */
+    uint64_t retry_ns;           /* nanoseconds until the next attempt; 0: none is planned */
+    char local[ATLAS_ADDR_MAX];  /* of the best pair, when code is ATLAS_OK, else "" */
+    char remote[ATLAS_ADDR_MAX]; /* likewise */
+    const char *text;            /* a sentence: why it ended as it did */
+} atlas_upgrade_info;
 
 /* Callbacks of a connection. Set `size`; each may be NULL. The table is copied. After
  * atlas_conn_close() only final events follow: of messages, of streams, and on_closed. */
@@ -32,8 +56,11 @@ typedef struct atlas_conn_callbacks {
     /* A dialled connection is authenticated and confirmed by the peer; streams may be opened. */
     void (*on_connected)(void *user, atlas_conn *conn);
 
-    /* The active path changed (the first one comes with on_connected, before it). `reason` is a
-     * phrase; both arguments are valid during the call. */
+    /* The active path changed (the first one comes with on_connected, before it): to another path,
+     * or to ATLAS_PATH_NONE when nothing is heard on any, until one is found or the connection
+     * ends. Nothing is lost by a change. `reason` is a phrase; both arguments are valid during the
+     * call.
+     */
     void (*on_path)(void *user, atlas_conn *conn, const atlas_path_info *path, const char *reason);
 
     /* An attempt of a dial failed. `addr` is the candidate, `text` the reason. One call for each
@@ -73,6 +100,9 @@ typedef struct atlas_conn_callbacks {
      * their own final events before. The handle is invalid when this returns. */
     void (*on_closed)(void *user, atlas_conn *conn, int32_t code, uint64_t app_code,
                       const char *text);
+
+    /* An attempt to find a direct, or a better direct path has ended. */
+    void (*on_upgrade)(void *user, atlas_conn *conn, const atlas_upgrade_info *info);
 } atlas_conn_callbacks;
 
 /* Dials a peer. `target` is a peer id (dialled through the configured relays, and directly at

@@ -30,8 +30,15 @@ typedef struct atlas_stun atlas_stun;
 #define ATLAS_MULTIADDR_MAX 640
 
 /* Path kinds. */
-#define ATLAS_PATH_NONE 0
+#define ATLAS_PATH_NONE 0 /* no path carries data now */
 #define ATLAS_PATH_DIRECT 1
 #define ATLAS_PATH_RELAY 2
+
+/* Kinds of candidates: addresses at which a node may be reached. The best first. */
+#define ATLAS_CANDIDATE_UNKNOWN 0          /* given by the application, or by nobody */
+#define ATLAS_CANDIDATE_HOST 1             /* of one of its own interfaces */
+#define ATLAS_CANDIDATE_PEER_REFLEXIVE 2   /* as the peer saw it in a check or in QUIC packets */
+#define ATLAS_CANDIDATE_SERVER_REFLEXIVE 3 /* as a STUN server or relay saw it */
+#define ATLAS_CANDIDATE_RELAY 4            /* of a relay */
 
 #endif

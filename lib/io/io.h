@@ -81,6 +81,10 @@ typedef struct atl_io {
     size_t (*local_addrs)(void *impl, atl_addr *out, size_t cap);
     /* The source address the system would use towards `remote`. ATLAS_ERR_UNREACHABLE. */
     int32_t (*local_for)(void *impl, const atl_addr *remote, atl_addr *out);
+    /* Has `changed` called, in the drive call, whenever the host's addresses or routes may have
+     * changed; one watcher, NULL ends it. ATLAS_ERR_UNSUPPORTED where the system does not tell. The
+     * function itself may be NULL: the same. */
+    int32_t (*watch)(void *impl, void (*changed)(void *user), void *user);
 } atl_io;
 
 #define ATL_UDP_PLAIN 1u

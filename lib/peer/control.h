@@ -4,7 +4,9 @@
 #ifndef ATL_PEER_CONTROL_H
 #define ATL_PEER_CONTROL_H
 
+#include "address/multiaddr.h"
 #include "http3/capsule.h"
+#include "peer/candidates.h"
 
 /* Capsule types. Addresses, Punch and PathRequest are reserved: they are skipped like any unknown
  * type. */
@@ -15,20 +17,32 @@
 #define ATL_CTRL_PING UINT64_C(0x2a7a5105)
 #define ATL_CTRL_PONG UINT64_C(0x2a7a5106)
 #define ATL_CTRL_DISCONNECT UINT64_C(0x2a7a5107)
+#define ATL_CTRL_SLEEP UINT64_C(0x2a7a5108)
 
 /* Parameters. */
-#define ATL_CTRL_P_VERSION 0x01   /* uint */
-#define ATL_CTRL_P_AGENT 0x02     /* at most 64 bytes of text */
-#define ATL_CTRL_P_FEATURES 0x03  /* uint: bits */
-#define ATL_CTRL_P_ID 0x04        /* uint */
-#define ATL_CTRL_P_TIMESTAMP 0x05 /* 8 bytes, opaque to the receiver */
-#define ATL_CTRL_P_REASON 0x06    /* at most 256 bytes of text */
+#define ATL_CTRL_P_VERSION 0x01    /* uint */
+#define ATL_CTRL_P_AGENT 0x02      /* at most 64 bytes of text */
+#define ATL_CTRL_P_FEATURES 0x03   /* uint: bits */
+#define ATL_CTRL_P_ID 0x04         /* uint */
+#define ATL_CTRL_P_TIMESTAMP 0x05  /* 8 bytes, opaque to the receiver */
+#define ATL_CTRL_P_REASON 0x06     /* at most 256 bytes of text */
+#define ATL_CTRL_P_GENERATION 0x07 /* uint */
+#define ATL_CTRL_P_CANDIDATES                                                                     \
+    0x08                        /* at most 16: kind (1), priority (4), family 4 or 6 (1), address \
+                                   (4 or 16), port (2) each */
+#define ATL_CTRL_P_RELAYS 0x09  /* at most 4 binary multiaddrs, each behind its length (2 bytes) */
+#define ATL_CTRL_P_ATTEMPT 0x0a /* uint */
+#define ATL_CTRL_P_PHASE 0x0b   /* uint: ATL_CTRL_PUNCH_* */
+#define ATL_CTRL_P_REMOTE 0x0c  /* an address as in candidates: family, address, port */
+#define ATL_CTRL_P_RELAY 0x0d   /* a peer id, 32-byte key form of relay messages */
+#define ATL_CTRL_P_SECONDS 0x0e /* uint */
 
 #define ATL_CTRL_VERSION 1
-#define ATL_CTRL_AGENT_MAX 64    /* bytes, the NUL not counted */
-#define ATL_CTRL_REASON_MAX 256  /* bytes, the NUL not counted */
-#define ATL_CTRL_MESSAGE_MAX 384 /* every message that an encoder writes fits into this */
-#define ATL_CTRL_VALUE_MAX 1024  /* longest value accepted */
+#define ATL_CTRL_AGENT_MAX 64     /* bytes, the NUL not counted */
+#define ATL_CTRL_REASON_MAX 256   /* bytes, the NUL not counted */
+#define ATL_CTRL_MESSAGE_MAX 1056 /* every message that an encoder writes fits into this */
+#define ATL_CTRL_VALUE_MAX 1024   /* longest value accepted */
+#define ATL_CTRL_RELAYS_MAX 4
 
 /* The first message of each side. */
 typedef struct atl_ctrl_hello {
@@ -47,6 +61,40 @@ typedef struct atl_ctrl_disconnect {
     char reason[ATL_CTRL_REASON_MAX + 1]; /* printable ASCII, may be "" */
 } atl_ctrl_disconnect;
 
+/* The candidates of the sender, all of them, and relays on which it can be reached. A higher
+ * generation replaces what was said before. */
+typedef struct atl_ctrl_addresses {
+    uint64_t generation;
+    size_t n_candidates;
+    atl_candidate candidates[ATL_CANDIDATES_MAX]; /* base is not sent */
+    size_t n_relays;
+    atl_maddr relays[ATL_CTRL_RELAYS_MAX]; /* transport and /p2p/ of the relay */
+} atl_ctrl_addresses;
+
+/* One attempt at hole punching: who starts says START, after its Addresses; the other answers
+ * REPLY with the same number, after its own, and both check from then on. The time between is the
+ * round-trip time. */
+#define ATL_CTRL_PUNCH_START 1
+#define ATL_CTRL_PUNCH_REPLY 2
+typedef struct atl_ctrl_punch {
+    uint64_t attempt;
+    uint64_t phase;
+} atl_ctrl_punch;
+
+/* A server asks its client to migrate: to this address of the server, which the client must have
+ * proven itself (ATLAS_PATH_DIRECT), or to a circuit of this relay (ATLAS_PATH_RELAY). */
+typedef struct atl_ctrl_path_request {
+    uint64_t kind; /* in ATL_CTRL_P_PHASE */
+    atl_addr remote;
+    atl_peer_id relay;
+    char reason[ATL_CTRL_REASON_MAX + 1];
+} atl_ctrl_path_request;
+
+/* The sender will not be heard for up to so long; 0: it is awake. At most a day is granted. */
+typedef struct atl_ctrl_sleep {
+    uint64_t seconds;
+} atl_ctrl_sleep;
+
 /* For atl_capsule_parser: the limit of the messages above, 0 for the rest, the reserved types among
  * them. */
 uint64_t atl_ctrl_known(void *user, uint64_t type);
@@ -58,10 +106,23 @@ int32_t atl_ctrl_pong_encode(const atl_ctrl_ping *msg, uint8_t *buf, size_t cap,
 int32_t atl_ctrl_disconnect_encode(const atl_ctrl_disconnect *msg, uint8_t *buf, size_t cap,
                                    size_t *len);
 
+int32_t atl_ctrl_addresses_encode(const atl_ctrl_addresses *msg, uint8_t *buf, size_t cap,
+                                  size_t *len);
+int32_t atl_ctrl_punch_encode(const atl_ctrl_punch *msg, uint8_t *buf, size_t cap, size_t *len);
+int32_t atl_ctrl_path_request_encode(const atl_ctrl_path_request *msg, uint8_t *buf, size_t cap,
+                                     size_t *len);
+int32_t atl_ctrl_sleep_encode(const atl_ctrl_sleep *msg, uint8_t *buf, size_t cap, size_t *len);
+
 /* A capsule's value. ATLAS_OK, ATLAS_ERR_TRUNCATED, ATLAS_ERR_DUPLICATE, ATLAS_ERR_MALFORMED. `out`
  * is untouched on failure. Ping and Pong have the same form. */
 int32_t atl_ctrl_hello_decode(const uint8_t *value, size_t len, atl_ctrl_hello *out);
 int32_t atl_ctrl_ping_decode(const uint8_t *value, size_t len, atl_ctrl_ping *out);
 int32_t atl_ctrl_disconnect_decode(const uint8_t *value, size_t len, atl_ctrl_disconnect *out);
+/* Candidates and relays that make no sense (unspecified or multicast addresses, port 0, unknown
+ * kinds) are left out, not an error: a newer peer may know more. */
+int32_t atl_ctrl_addresses_decode(const uint8_t *value, size_t len, atl_ctrl_addresses *out);
+int32_t atl_ctrl_punch_decode(const uint8_t *value, size_t len, atl_ctrl_punch *out);
+int32_t atl_ctrl_path_request_decode(const uint8_t *value, size_t len, atl_ctrl_path_request *out);
+int32_t atl_ctrl_sleep_decode(const uint8_t *value, size_t len, atl_ctrl_sleep *out);
 
 #endif

@@ -17,7 +17,10 @@ typedef struct atl_peer_limits {
     uint64_t relay_delay;       /* nanoseconds */
     uint64_t presence_interval; /* nanoseconds */
     uint64_t max_clock_drift;   /* seconds */
+    uint64_t keepalive_max;     /* nanoseconds */
+    uint64_t idle_mode_max;     /* nanoseconds */
     uint8_t enable_relay;
+    uint8_t upgrade; /* look for direct paths */
 } atl_peer_limits;
 
 typedef struct atl_peers {
@@ -49,6 +52,9 @@ int32_t atl_peers_on_initial(atl_peers *peers);
 int32_t atl_peers_accept(atl_peers *peers, atl_qconn *conn);
 /* A peer asked to end all sessions with it. */
 void atl_peers_disconnect(atl_peers *peers, const atl_peer_id *peer, const char *reason);
+/* The host's network may have changed: at most once a second is heeded. */
+void atl_peers_network_changed(atl_peers *peers);
+void atl_peers_set_idle(atl_peers *peers, int on);
 /* Closes every connection; each ends in its final event. No new ones. */
 void atl_peers_shutdown(atl_peers *peers);
 

@@ -28,8 +28,25 @@ typedef struct atl_qconn_ops {
     /* The peer allows more streams of ours. */
     void (*on_streams_allowed)(void *user, atl_qconn *conn, int uni);
     void (*on_datagram)(void *user, atl_qconn *conn, const uint8_t *data, size_t len);
-    /* The active path changed (peer's migration, NAT rebinding), after validation. */
+    /* The active path changed (atl_qconn_migrate, the peer's migration, NAT rebinding), after
+     * validation. */
     void (*on_path)(void *user, atl_qconn *conn);
+    /* atl_qconn_migrate(): the path `id` did not answer in time. Packets go where they went before,
+     * or, after an immediate migration, still there. */
+    void (*on_path_failed)(void *user, atl_qconn *conn, uint64_t id);
+    /* The circuit of the path `id` has ended, and the path with it. When it was the active one
+     * nothing can be sent before the next migration. NULL: the connection ends with `code`, as it
+     * does during the handshake. */
+    void (*on_path_lost)(void *user, atl_qconn *conn, uint64_t id, int32_t code);
+    /* Bytes wait for their acknowledgement, and nothing was heard for `silent` nanoseconds. First
+     * after max(2.5 PTO, 250 ms), then again each time that the silence has grown by half, until
+     * something is heard. */
+    void (*on_silent)(void *user, atl_qconn *conn, uint64_t silent);
+    /* After on_silent: heard again. */
+    void (*on_heard)(void *user, atl_qconn *conn);
+    /* An authentic packet came, and not on the active path: on the kept path `id`, or (id 0, client
+     * only: a server follows by itself) from where no path leads yet. At most once in 50 ms. */
+    void (*on_stray)(void *user, atl_qconn *conn, uint64_t id, const atl_qpath *real);
     void (*on_closed)(void *user, atl_qconn *conn, const atl_qclose *why);
 } atl_qconn_ops;
 
@@ -81,6 +98,47 @@ const atl_peer_id *atl_qconn_peer(const atl_qconn *conn);
 /* The validated active path. For a circuit: the 4-tuple of its control connection, and the circuit.
  */
 void atl_qconn_path(const atl_qconn *conn, atl_qpath *out);
+/* ---- paths ----
+ *
+ * A connection has one active path and keeps others for when they are needed. Paths are numbered
+ * for one connection, never twice. */
+
+#define ATL_CONN_PATHS 10 /* of a connection at once, kept ones and those being validated */
+
+typedef struct atl_qpath_state {
+    uint64_t id;
+    atl_qpath real;    /* for a circuit also the 4-tuple of its control connection */
+    uint8_t active;    /* packets go here */
+    uint8_t validated; /* has been the active path, and was validated, within ten minutes */
+    uint8_t kept;
+    uint64_t heard; /* when the last authentic packet came this way; 0: never */
+    uint64_t srtt;  /* nanoseconds, from when it was active last; 0: never was */
+} atl_qpath_state;
+
+/* Keeps a path until it is dropped, or its circuit ends. The same real path has the same id.
+ * ATLAS_ERR_STATE before the connection is confirmed, ATLAS_ERR_LIMIT,
+ * ATLAS_ERR_RELAY_CIRCUIT_CLOSED, ATLAS_ERR_FAMILY. */
+int32_t atl_qconn_path_keep(atl_qconn *conn, const atl_qpath *path, uint64_t *id);
+/* No longer kept: forgotten as soon as it is neither active nor needed by a validation. */
+void atl_qconn_path_drop(atl_qconn *conn, uint64_t id);
+/* All paths, the active one first. */
+size_t atl_qconn_paths(const atl_qconn *conn, atl_qpath_state *out, size_t cap);
+/* Client: moves to a kept path. `now` 0: when it has been validated (at once where that is known);
+ * 1: at once, and validated while it carries. on_path or on_path_failed follows, never from inside.
+ * A migration that is under way ends without either. ATLAS_ERR_STATE (a server, not confirmed, or
+ * the path is active already), ATLAS_ERR_NOT_FOUND, ATLAS_ERR_AGAIN (the peer's connection ids are
+ * used up: more come with its next packets). */
+int32_t atl_qconn_migrate(atl_qconn *conn, uint64_t id, int now);
+/* Server: what is sent goes out on the kept path too, for at most `packets` packets or until the
+ * active path is heard again, so that a client that is heard no more learns where it is heard.
+ * ATLAS_ERR_STATE, ATLAS_ERR_NOT_FOUND. */
+int32_t atl_qconn_echo(atl_qconn *conn, uint64_t id, uint32_t packets);
+/* A PING with the next packet, whatever the keepalive. */
+void atl_qconn_ping(atl_qconn *conn);
+/* How long nothing may be heard before the connection ends; nanoseconds. Until it is set:
+ * idle_timeout of the endpoint's parameters. */
+void atl_qconn_patience(atl_qconn *conn, uint64_t timeout);
+
 /* The MTU of the active path: QUIC packet bytes. */
 uint32_t atl_qconn_mtu(const atl_qconn *conn);
 

@@ -86,6 +86,11 @@ int32_t atl_endpoint_send_raw(atl_endpoint *ep, const atl_addr *local, const atl
 size_t atl_endpoint_send_trains(atl_endpoint *ep, uint8_t family, const atl_tx *tx, size_t n);
 size_t atl_endpoint_max_segments(const atl_endpoint *ep, uint8_t family);
 
+/* The host's addresses are now these `n` (ports ignored). Paths from an address that is gone go on
+ * from whichever the system chooses: a client's connections migrate at once, a server's say so to
+ * their clients with a PING. Every other connection that has something in flight is probed. */
+void atl_endpoint_rebase(atl_endpoint *ep, const atl_addr *addrs, size_t n);
+
 /* Counted drops and events, for metrics and tests. */
 typedef struct atl_endpoint_stats {
     uint64_t rx_datagrams, rx_bytes, tx_datagrams, tx_bytes;

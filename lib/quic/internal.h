@@ -15,7 +15,6 @@
     1443 /* largest QUIC packet: 1452 of IPv6 over Ethernet, less a circuit header */
 #define ATL_TX_ARENA ((size_t)131072) /* bytes of packets held for one send */
 #define ATL_TX_BATCH 64               /* trains held for one send */
-#define ATL_CONN_PATHS 6              /* synthetic paths of a connection at once */
 #define ATL_DATAGRAM_QUEUE 256
 #define ATL_REASON_MAX 256
 

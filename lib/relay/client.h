@@ -42,6 +42,33 @@ const atl_maddr *atl_relay_client_addr(const atl_relay_client *client);
 void atl_relay_client_event(const atl_relay_client *client, atlas_relay_event *out);
 uint32_t atl_relay_client_state(const atl_relay_client *client);
 
+/* What is to be expected of a relay, the best first. */
+#define ATL_RELAY_HEALTH_WARM 0   /* the control connection is up and was heard lately */
+#define ATL_RELAY_HEALTH_COLD 1   /* not connected, and nothing known against it */
+#define ATL_RELAY_HEALTH_SILENT 2 /* the control connection waits for an answer for too long */
+#define ATL_RELAY_HEALTH_FAILED 3 /* lost, or the last connection failed, not tried since */
+#define ATL_RELAY_HEALTH_DRAINS 4
+uint32_t atl_relay_client_health(const atl_relay_client *client);
+/* The relay is doubted: a PING on the control connection now, and a connection without answer for
+ * three PTOs, at least one second, is lost. While it is down: the next attempt comes now. At most
+ * four times a second. */
+void atl_relay_client_probe(atl_relay_client *client);
+/* The host's addresses have changed, or it slept: what waits is tried now, what was missed is
+ * forgiven once. */
+void atl_relay_client_network_changed(atl_relay_client *client);
+/* Idle mode: announcements and keepalives stop, the control connection is kept as it is; leaving it
+ * is a change of network. */
+void atl_relay_client_set_idle(atl_relay_client *client, int idle);
+/* Smoothed round-trip time to the relay, nanoseconds; 0 when unknown. */
+uint64_t atl_relay_client_rtt(const atl_relay_client *client);
+/* The address as the relay saw it last (RelayReady); ATLAS_ERR_NOT_FOUND. */
+int32_t atl_relay_client_observed(const atl_relay_client *client, atl_addr *out);
+/* An address of the relay that is or was in use, for STUN; ATLAS_ERR_NOT_FOUND before the name was
+ * resolved. */
+int32_t atl_relay_client_remote(const atl_relay_client *client, atl_addr *out);
+/* The client whose circuit this is. */
+atl_relay_client *atl_relay_client_of(atl_circuit *circuit);
+
 typedef struct atl_relay_request_ops {
     /* The circuit is paired: dial through it now (from this upcall). It ends when it has had no
      * connection for a while after that. */
