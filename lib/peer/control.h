@@ -8,8 +8,7 @@
 #include "http3/capsule.h"
 #include "peer/candidates.h"
 
-/* Capsule types. Addresses, Punch and PathRequest are reserved: they are skipped like any unknown
- * type. */
+/* Capsule types. */
 #define ATL_CTRL_HELLO UINT64_C(0x2a7a5101)
 #define ATL_CTRL_ADDRESSES UINT64_C(0x2a7a5102)
 #define ATL_CTRL_PUNCH UINT64_C(0x2a7a5103)
@@ -34,7 +33,7 @@
 #define ATL_CTRL_P_ATTEMPT 0x0a /* uint */
 #define ATL_CTRL_P_PHASE 0x0b   /* uint: ATL_CTRL_PUNCH_* */
 #define ATL_CTRL_P_REMOTE 0x0c  /* an address as in candidates: family, address, port */
-#define ATL_CTRL_P_RELAY 0x0d   /* a peer id, 32-byte key form of relay messages */
+#define ATL_CTRL_P_RELAY 0x0d   /* a peer id, in the binary form of the relay's messages */
 #define ATL_CTRL_P_SECONDS 0x0e /* uint */
 
 #define ATL_CTRL_VERSION 1
@@ -43,6 +42,7 @@
 #define ATL_CTRL_MESSAGE_MAX 1056 /* every message that an encoder writes fits into this */
 #define ATL_CTRL_VALUE_MAX 1024   /* longest value accepted */
 #define ATL_CTRL_RELAYS_MAX 4
+#define ATL_CTRL_SLEEP_MAX 86400 /* seconds: a longer sleep decodes to this */
 
 /* The first message of each side. */
 typedef struct atl_ctrl_hello {
@@ -95,8 +95,7 @@ typedef struct atl_ctrl_sleep {
     uint64_t seconds;
 } atl_ctrl_sleep;
 
-/* For atl_capsule_parser: the limit of the messages above, 0 for the rest, the reserved types among
- * them. */
+/* For atl_capsule_parser: the limit of the messages above, 0 for the rest. */
 uint64_t atl_ctrl_known(void *user, uint64_t type);
 
 /* A whole capsule. ATLAS_OK, ATLAS_ERR_BUFFER, ATLAS_ERR_INVALID (a number of 2^62 or more). */
@@ -106,6 +105,8 @@ int32_t atl_ctrl_pong_encode(const atl_ctrl_ping *msg, uint8_t *buf, size_t cap,
 int32_t atl_ctrl_disconnect_encode(const atl_ctrl_disconnect *msg, uint8_t *buf, size_t cap,
                                    size_t *len);
 
+/* Leaves out what a decoder would, and the last relays where their names are too long for
+ * ATL_CTRL_VALUE_MAX; 16 candidates and any 2 relays always fit, 4 with IP addresses too. */
 int32_t atl_ctrl_addresses_encode(const atl_ctrl_addresses *msg, uint8_t *buf, size_t cap,
                                   size_t *len);
 int32_t atl_ctrl_punch_encode(const atl_ctrl_punch *msg, uint8_t *buf, size_t cap, size_t *len);
@@ -118,10 +119,12 @@ int32_t atl_ctrl_sleep_encode(const atl_ctrl_sleep *msg, uint8_t *buf, size_t ca
 int32_t atl_ctrl_hello_decode(const uint8_t *value, size_t len, atl_ctrl_hello *out);
 int32_t atl_ctrl_ping_decode(const uint8_t *value, size_t len, atl_ctrl_ping *out);
 int32_t atl_ctrl_disconnect_decode(const uint8_t *value, size_t len, atl_ctrl_disconnect *out);
-/* Candidates and relays that make no sense (unspecified or multicast addresses, port 0, unknown
- * kinds) are left out, not an error: a newer peer may know more. */
+/* Candidates and relays that make no sense (unspecified, multicast, broadcast and IPv6 link-local
+ * addresses, port 0, unknown kinds, an address twice, multiaddrs that are no relay's) are left out,
+ * not an error: a newer peer may know more. */
 int32_t atl_ctrl_addresses_decode(const uint8_t *value, size_t len, atl_ctrl_addresses *out);
 int32_t atl_ctrl_punch_decode(const uint8_t *value, size_t len, atl_ctrl_punch *out);
+/* The member that its kind does not need is zero. */
 int32_t atl_ctrl_path_request_decode(const uint8_t *value, size_t len, atl_ctrl_path_request *out);
 int32_t atl_ctrl_sleep_decode(const uint8_t *value, size_t len, atl_ctrl_sleep *out);
 
