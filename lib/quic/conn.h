@@ -20,6 +20,14 @@ typedef struct atl_qclose {
     const char *text;    /* reason phrase, printable, valid during the call */
 } atl_qclose;
 
+/* How a connection reaches the other side. */
+typedef struct atl_qpath {
+    atl_addr remote;      /* direct: the peer; circuit: ignored */
+    atl_addr local;       /* family 0: any */
+    atl_circuit *circuit; /* not NULL: through this circuit, which must outlive the connection or be
+                             ended first */
+} atl_qpath;
+
 typedef struct atl_qconn_ops {
     /* Authenticated on both sides and usable (the client waits for handshake_confirmed). */
     void (*on_confirmed)(void *user, atl_qconn *conn);
@@ -65,14 +73,6 @@ typedef struct atl_qstream_ops {
     /* Final: both directions ended, or the connection did (before its own on_closed). */
     void (*on_closed)(void *user, atl_qstream *stream);
 } atl_qstream_ops;
-
-/* How a connection reaches the other side. */
-typedef struct atl_qpath {
-    atl_addr remote;      /* direct: the peer; circuit: ignored */
-    atl_addr local;       /* family 0: any */
-    atl_circuit *circuit; /* not NULL: through this circuit, which must outlive the connection or be
-                             ended first */
-} atl_qpath;
 
 /* Dials. `protocol` is one ATL_PROTO_*; `timeout` nanoseconds until it must be confirmed, 0 =
  * handshake_timeout. */
