@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "io/netif.h"
+#include "io/netwatch.h"
 #include "io/os_impl.h"
 #include "io/resolver.h"
 #include "io/udp.h"
@@ -271,6 +272,7 @@ static void fill_io(atl_os *os, atl_io *io) {
     io->resolve_cancel = atl_resolver_cancel;
     io->local_addrs = atl_netif_addrs;
     io->local_for = atl_netif_source;
+    io->watch = atl_netwatch_set;
 }
 
 int32_t atl_os_new(atl_loop *loop, atl_os **out, atl_io *io) {
@@ -312,6 +314,7 @@ void atl_os_free(atl_os *os) {
     }
     env = os->env;
     atl_resolver_free(os);
+    atl_netwatch_free(os);
     while (!atl_list_empty(&os->sockets)) {
         atl_udp_close(os, atl_udp_of_node(os->sockets.next));
     }

@@ -7,6 +7,7 @@
 #include "base/idmap.h"
 #include "io/os.h"
 
+typedef struct atl_netwatch atl_netwatch;
 typedef struct atl_resolver atl_resolver;
 
 struct atl_watch {
@@ -33,6 +34,7 @@ struct atl_os {
     size_t poll_start;      /* where the next report begins, so that a small `cap` starves nobody */
     atl_list sockets;       /* atl_udp */
     atl_resolver *resolver; /* NULL until the first look-up */
+    atl_netwatch *netwatch; /* NULL: nobody watches */
     atl_watch *wake;
     int32_t wake_fd;
     int32_t woken;
