@@ -11,10 +11,13 @@
 #include "base/hashmap.h"
 #include "peer/candidates.h"
 
-#define ATL_PUNCH_PAIRS 48          /* checked in one attempt, best first */
-#define ATL_PUNCH_PER_ADDRESS 8     /* requests to one address and port in one attempt */
-#define ATL_PUNCH_PER_IP 24         /* requests to one IP address in one attempt */
-#define ATL_PUNCH_PACE (5 * ATL_MS) /* between two requests of one connection */
+#define ATL_PUNCH_PAIRS 48              /* checked in one attempt, best first */
+#define ATL_PUNCH_PER_ADDRESS 8         /* requests to one address and port in one attempt */
+#define ATL_PUNCH_PER_IP 24             /* requests to one IP address in one attempt */
+#define ATL_PUNCH_PACE (5 * ATL_MS)     /* between two requests of one connection */
+#define ATL_PUNCH_TIME (3 * ATL_SECOND) /* an attempt ends by then */
+#define ATL_PUNCH_GRACE (500 * ATL_MS)  /* one without pairs waits so long for the peer's checks */
+#define ATL_PUNCH_PROVEN 8              /* pairs remembered beyond their attempt */
 #define ATL_PUNCH_LABEL "EXPERIMENTAL-atlas-punch"
 #define ATL_PUNCH_SECRET 64 /* exporter bytes: two tokens of 16, a key of 32 */
 
@@ -32,9 +35,10 @@ typedef struct atl_punch_pair {
 
 typedef struct atl_punch_report {
     int32_t code;        /* ATLAS_OK: a pair is proven; ATLAS_ERR_TIMEOUT: no answer to any request;
-                            ATLAS_ERR_NO_ADDRESS: nothing to check; ATLAS_ERR_LIMIT: the budget was used
-                            up;        ATLAS_ERR_CANCELLED */
+                            ATLAS_ERR_NO_ADDRESS: nothing to check; ATLAS_ERR_LIMIT: the budget was
+                            used up without an answer */
     uint32_t pairs;      /* tried */
+    uint32_t proven;     /* of those */
     uint32_t requests;   /* sent */
     uint32_t heard;      /* authentic requests of the peer */
     uint32_t answers;    /* authentic answers to ours */
@@ -45,7 +49,8 @@ typedef struct atl_punch_report {
 } atl_punch_report;
 
 typedef struct atl_punch_ops {
-    /* A pair is proven, for the first time or again. */
+    /* A pair is proven, for the first time in this attempt. Both may call everything here, also
+     * free the punch. */
     void (*on_pair)(void *user, const atl_punch_pair *pair);
     /* The attempt has ended: every pair is proven or has failed. Not after atl_punch_stop(). */
     void (*on_ended)(void *user, const atl_punch_report *report);
@@ -65,18 +70,23 @@ void atl_punch_table_free(atl_punch_table *table); /* NULL is allowed; no punch 
  * was a check of ours or an answer to one; an invalid one is dropped without answer. */
 int atl_punch_on_stun(atl_punch_table *table, const atl_rx *rx);
 
-/* `secret`: ATL_PUNCH_SECRET bytes of the exporter. From now on the peer's checks are answered:
- * never with more bytes than they have, at most ATL_PUNCH_ANSWERS a second. */
+/* `secret`: ATL_PUNCH_SECRET bytes of the exporter: the client's token, the server's, the key. From
+ * now on the peer's checks are answered: never with more bytes than they have, each once, at most
+ * ATL_PUNCH_ANSWERS a second. One for the whole life of a connection: its requests are numbered,
+ * and the peer answers no number twice. ATLAS_ERR_EXISTS: there is one of this secret. */
 #define ATL_PUNCH_ANSWERS 200
 int32_t atl_punch_new(atl_punch_table *table, const uint8_t secret[ATL_PUNCH_SECRET], int is_client,
                       const atl_punch_ops *ops, void *user, atl_punch **out);
 void atl_punch_free(atl_punch *punch); /* NULL is allowed */
 
 /* Begins an attempt over the pairs of these candidates (same family; loopback only with loopback;
- * link-local only with link-local), ordered by kind and priority. An attempt under way goes on with
- * the new candidates added, its budgets kept. `budget`: bytes of requests that may be sent in all;
- * `rtt`: of the present path, nanoseconds, sets the pace of retransmissions. Addresses that the
- * peer's checks come from become peer-reflexive candidates and are checked at once. */
+ * link-local only with link-local): the best of each kind first, then the second of each. Where
+ * this host has several addresses of a family (in different networks), each of them, at most
+ * three, is tried with each remote address; else the system chooses. An attempt under way goes on
+ * with the new candidates added, its budgets and its end kept. `budget`: bytes of requests that may
+ * be sent in all; `rtt`: of the present path, nanoseconds, sets the pace of retransmissions.
+ * Addresses that the peer's checks come from become peer-reflexive candidates and are checked at
+ * once. ATLAS_ERR_NOMEM; everything else is told by on_ended, later. */
 int32_t atl_punch_start(atl_punch *punch, const atl_candidate *local, size_t n_local,
                         const atl_candidate *remote, size_t n_remote, uint64_t budget,
                         uint64_t rtt);
