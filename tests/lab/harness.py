@@ -5,6 +5,7 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 import time
 import traceback
 
@@ -39,12 +40,22 @@ def hash_of(path):
 
 
 class World:
-    """A lab with a relay, and nodes on its hosts."""
+    """A lab with relays, and nodes on its hosts."""
 
-    def __init__(self, program, work=sandbox.WORK):
+    def __init__(self, program, work=sandbox.WORK, rate=""):
         self.program, self.work = program, work
-        self.lab = topology.Lab()
+        self.lab = topology.Lab(rate)
         self.nodes = []
+        self.samples = {}
+        self.lock = threading.Lock()  # several scenarios may run at once
+
+    def sample(self, size):
+        """A file of random bytes, the same each time: its path and its hash."""
+        with self.lock:
+            if size not in self.samples:
+                path = os.path.join(self.work, f"sample-{size}")
+                self.samples[size] = path, make_file(path, size)
+            return self.samples[size]
 
     def node(self, host, config=""):
         """An identity on a host that exists."""
@@ -126,8 +137,9 @@ def stop_here(number, frame):
     raise KeyboardInterrupt
 
 
-def main(body):
-    """Runs body(world) inside a lab. The program is the first argument. Exits with 0, 1, or 77 when this machine has no lab."""
+def main(body, rate=""):
+    """Runs body(world) inside a lab with such lines. The program is the first argument. Exits with 0, 1, or 77 when this machine has
+    no lab."""
     if len(sys.argv) != 2 or not os.access(sys.argv[1], os.X_OK):
         sys.exit(f"usage: {sys.argv[0]} ATLAS_PROGRAM")
     reason = sandbox.enter()
@@ -135,7 +147,7 @@ def main(body):
         say(f"cannot run here: {reason}")
         sys.exit(1 if os.environ.get("ATLAS_REQUIRE_ALL") == "1" else SKIPPED)
     signal.signal(signal.SIGTERM, stop_here)
-    world = World(os.path.abspath(sys.argv[1]))
+    world = World(os.path.abspath(sys.argv[1]), rate=rate)
     code = 1
     try:
         body(world)

@@ -21,7 +21,8 @@ class Process:
 
     def __init__(self, argv, name):
         self.name = name
-        self.events = []
+        self.events = []  # as they were taken from the queue
+        self.log = []  # all of them, as they come: for see(), which several threads may call
         self.errors = []
         self.queue = queue.Queue()
         self.proc = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
@@ -43,6 +44,8 @@ class Process:
             self.errors.append(f"no JSON: {line}")
             return
         event["at"] = now()
+        event["clock"] = time.time()
+        self.log.append(event)
         self.queue.put(event)
 
     def take(self, seconds):
@@ -75,6 +78,31 @@ class Process:
             self.take(0)
         return [e for e in self.events if e["event"] == event]
 
+    def see(self, wanted, seconds, text, since=0.0):
+        """The first event after `since` for which wanted(event) holds. Takes nothing from those that wait()."""
+        end = now() + seconds
+        seen = 0
+        while True:
+            alive = self.threads[0].is_alive()
+            while seen < len(self.log):
+                event = self.log[seen]
+                seen += 1
+                if event["at"] >= since and wanted(event):
+                    return event
+            if now() > end or not alive:
+                raise Failed(f"{self.name}: no {text}" + (f" within {seconds} s" if alive else " before its end"))
+            time.sleep(0.005)
+
+    def see_path(self, kind, seconds, since=0.0, peer=None):
+        """The first event after `since` that tells of that path, of the connection with that peer."""
+        return self.see(lambda e: path_kind(e) == kind and peer in (None, e.get("peer")), seconds, f"path {kind}", since)
+
+    def freeze(self):
+        self.proc.send_signal(signal.SIGSTOP)
+
+    def thaw(self):
+        self.proc.send_signal(signal.SIGCONT)
+
     def finish(self, seconds=90):
         """Waits for the end and gives the exit code."""
         try:
@@ -97,6 +125,7 @@ class Process:
         """SIGTERM, and a clean end with exit code 0."""
         if self.proc.poll() is None:
             self.proc.send_signal(signal.SIGTERM)
+            self.thaw()  # had it been stopped
         self.expect(0, seconds)
 
     def kill(self):
@@ -107,7 +136,7 @@ class Process:
     def story(self):
         """What the process said last."""
         self.all("")
-        shown = [json.dumps({k: v for k, v in e.items() if k != "at"}) for e in self.events[-10:]]
+        shown = [json.dumps({k: v for k, v in e.items() if k not in ("at", "clock")}) for e in self.events[-10:]]
         return "\n".join(f"    {line}" for line in [f"{self.name}:", *shown, *self.errors[-30:]])
 
 
@@ -164,6 +193,17 @@ class Node:
         for process in self.started:
             process.kill()
         self.started = []
+
+
+def path_kind(event):
+    """The path that an event tells of: direct, relay, none; None of an event about something else."""
+    if event["event"] not in ("connected", "path"):
+        return None
+    return event.get("kind") or event.get("path") or "none"
+
+
+def relay_options(relays):
+    return [word for relay in relays for word in ("--relay", relay.addr)]
 
 
 def with_id(addr, peer):

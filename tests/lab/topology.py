@@ -105,7 +105,7 @@ class Access:
 
 
 class Lab:
-    """One public network and what hangs on it. `rate` (tc's words, such as "160mbit"): how fast each public address is sent to."""
+    """One public network and what hangs on it. `rate` (tc's words, such as "160mbit"): how fast nodes, or their routers, are sent to."""
 
     def __init__(self, rate=""):
         self.rate = rate
@@ -138,19 +138,19 @@ class Lab:
         self.ip(a, f"link set {a_dev} up")
         self.ip(b, f"link set {b_dev} up")
 
-    def plug(self, name, dev, last):
+    def plug(self, name, dev, last, rate=""):
         """A device of `name` on the public bridge, with that last byte of the address."""
         self.cable(name, dev, "inet", f"p{last}")
         self.ip("inet", f"link set p{last} master br0")
-        if self.rate:
-            sh(f"tc -n inet qdisc add dev p{last} root tbf rate {self.rate} burst 64k latency 20ms")
+        if rate:
+            sh(f"tc -n inet qdisc add dev p{last} root tbf rate {rate} burst 64k latency 20ms")
         self.ip(name, f"addr add {PUBLIC}.{last}/24 dev {dev}")
         return f"{PUBLIC}.{last}"
 
-    def public_host(self, name, last):
+    def public_host(self, name, last, rate=""):
         """A host with a public address, which is returned."""
         self.space(name)
-        address = self.plug(name, "eth0", last)
+        address = self.plug(name, "eth0", last, rate)
         self.ip(name, f"route add default via {PUBLIC}.1")
         return address
 
@@ -163,7 +163,7 @@ class Lab:
         """A host behind a NAT of that kind (or none); `number` 1..99 keeps addresses apart. Returns its public address: its own,
         or that of the outermost router."""
         if nat == "none":
-            outside = self.public_host(name, 100 + number)
+            outside = self.public_host(name, 100 + number, self.rate)
             self.access[name] = Access(nat, number, "eth0", [])
             return outside
         self.space(name)
@@ -186,7 +186,7 @@ class Lab:
             self.ip(carrier, f"addr add {CARRIER}.{number}.1/24 dev lan")
             self.ip(router, f"addr add {CARRIER}.{number}.2/24 dev wan", f"route add default via {CARRIER}.{number}.1")
             routers.append(carrier)
-        self.plug(routers[-1], "wan", 100 + number)
+        self.plug(routers[-1], "wan", 100 + number, self.rate)
         self.ip(routers[-1], f"route add default via {PUBLIC}.1")
         return Access(nat, number, device, routers)
 
