@@ -25,6 +25,8 @@
 #define NAT_SYMMETRIC 4
 #define NAT_BLOCKED 5
 
+#define BUDGET 20000
+
 #define PW_FLYING 1024
 #define PW_LOG 4096
 #define PW_MAPPINGS 128
@@ -346,6 +348,12 @@ static inline void pw_place(pw *w, int index, int nat, const char *addr, const c
     host->nat = nat;
     host->addrs[host->n_addrs++] = pw_addr(addr);
     host->outside = pw_addr(outside);
+}
+
+static inline void place_nats(pw *w, int nat_a, int nat_b) {
+    pw_place(w, 0, nat_a, nat_a == NAT_NONE ? "192.0.2.10:4000" : "10.0.0.1:4000", "192.0.2.1:1");
+    pw_place(w, 1, nat_b, nat_b == NAT_NONE ? "198.51.100.10:5000" : "10.9.0.1:5000",
+             "198.51.100.1:1");
 }
 
 /* As a STUN server at 203.0.113.1 would see it. */
