@@ -18,6 +18,23 @@ void atl_circuit_set_ready(atl_circuit *circuit, const uint8_t tx_id[ATL_CID_LEN
     circuit->ready = 1;
 }
 
+static void lose(atl_path_slot *slot, int32_t code) {
+    atl_qconn *conn = slot->conn;
+
+    /* the circuit's memory goes with its owner: no path may keep pointing to it */
+    memset(&slot->real, 0, sizeof(slot->real));
+    slot->kept = 0;
+    if (conn->state != ATL_CONN_OPEN || conn->ops == NULL || conn->ops->on_path_lost == NULL) {
+        atl_qconn_fail(conn, code, 0, atlas_error_text(code));
+        return;
+    }
+    slot->lost = ATL_LOST_UNTOLD;
+    slot->lost_code = code;
+    slot->left = 0;
+    conn->tell_lost = 1;
+    atl_qconn_mark_dirty(conn);
+}
+
 void atl_circuit_end(atl_circuit *circuit, int32_t code) {
     atl_list *node;
 
@@ -28,16 +45,6 @@ void atl_circuit_end(atl_circuit *circuit, int32_t code) {
     circuit->on_idle = NULL;
     atl_endpoint_id_remove(circuit->ep, circuit->rx_id);
     while ((node = atl_list_pop(&circuit->conns)) != NULL) {
-        atl_qconn *conn = ATL_CONTAINER(node, atl_qconn, circuit_node);
-        size_t i;
-
-        for (i = 0; i < ATL_CONN_PATHS; i++) {
-            /* the circuit's memory goes with its owner: no path may keep pointing to it */
-            if (conn->paths[i].real.circuit == circuit) {
-                conn->paths[i].real.circuit = NULL;
-                memset(&conn->paths[i].real.remote, 0, sizeof(conn->paths[i].real.remote));
-            }
-        }
-        atl_qconn_fail(conn, code, 0, atlas_error_text(code));
+        lose(ATL_CONTAINER(node, atl_path_slot, circuit_node), code);
     }
 }

@@ -15,7 +15,7 @@ struct atl_circuit {
     uint8_t ended;
     atl_peer_id relay;
     atl_peer_id peer;                /* who is at the other end, as the relay says; TLS proves it */
-    atl_list conns;                  /* connections with a path here */
+    atl_list conns;                  /* paths of connections that lead here */
     uint64_t rx_packets, tx_packets; /* datagrams */
     /* The last connection has gone, or none came: the owner may close the circuit. */
     void (*on_idle)(void *user, atl_circuit *circuit);
@@ -26,8 +26,8 @@ struct atl_circuit {
 int32_t atl_circuit_init(atl_circuit *circuit, atl_endpoint *ep, atl_qconn *control,
                          const atl_peer_id *relay, const atl_peer_id *peer);
 void atl_circuit_set_ready(atl_circuit *circuit, const uint8_t tx_id[ATL_CID_LEN]);
-/* Removes the id and closes every connection on it with `code` (their on_closed is delivered later,
- * not from inside this call). */
+/* Removes the id. Connections with a path here lose it (on_path_lost), or are closed with `code`
+ * where their owner does not take that; either is told later, not from inside this call. */
 void atl_circuit_end(atl_circuit *circuit, int32_t code);
 
 #endif

@@ -12,6 +12,12 @@
 /* Longest DATAGRAM frame accepted. */
 #define DATAGRAM_FRAME_MAX 65535
 #define CLIENT_DCID_LEN 16
+/* What the peer is told. The connection itself ends much earlier, by its own patience, which may
+ * change while it lives (conn_watch.c). */
+#define IDLE_LIMIT (3600 * ATL_SECOND)
+/* The most connection ids of the peer that ngtcp2 takes; the peer is asked for fewer
+ * (tls_session.c). */
+#define ID_LIMIT 8
 
 static const uint16_t MTU_PROBES[] = {ATL_UDP_MTU, 1391, 1271};
 
@@ -22,7 +28,9 @@ static void on_timer(atl_timer *timer, uint64_t now) {
     if (conn->state >= ATL_CONN_CLOSING) {
         return;
     }
+    conn->inside = 1;
     rv = ngtcp2_conn_handle_expiry(conn->quic, now);
+    conn->inside = 0;
     if (rv != 0) {
         atl_qconn_fail_liberr(conn, rv);
         return;
@@ -41,15 +49,12 @@ int32_t atl_qconn_alloc(atl_endpoint *ep, int is_server, const atl_qpath *path, 
     atl_timer_init(&conn->timer, on_timer, conn);
     atl_list_init(&conn->dirty_node);
     atl_list_init(&conn->dial_node);
-    atl_list_init(&conn->circuit_node);
     atl_list_init(&conn->streams);
     atl_list_init(&conn->sendable);
     atl_list_init(&conn->dead);
-    atl_path_begin(ep, &conn->paths[0], path);
+    atl_path_begin(conn, &conn->paths[0], path);
+    atl_watch_init(conn);
     atl_list_append(&ep->conns, &conn->node);
-    if (path->circuit != NULL) {
-        atl_list_append(&path->circuit->conns, &conn->circuit_node);
-    }
     ep->stats.conns++;
     if (is_server) {
         conn->handshaking = 1;
@@ -96,7 +101,7 @@ void atl_qconn_count_out(atl_qconn *conn) {
 
 /* Takes the connection out of everything that leads to it. */
 static void detach(atl_qconn *conn) {
-    atl_circuit *circuit = conn->paths[conn->active].real.circuit;
+    size_t i;
 
     if (conn->state == ATL_CONN_DEAD) {
         return;
@@ -106,13 +111,11 @@ static void detach(atl_qconn *conn) {
     conn->ep->stats.conns--;
     remove_ids(conn);
     atl_timer_clear(conn->ep->loop, &conn->timer);
+    atl_timer_clear(conn->ep->loop, &conn->watch.timer);
     atl_list_remove(&conn->dirty_node);
     atl_list_remove(&conn->dial_node);
-    if (!atl_list_empty(&conn->circuit_node)) {
-        atl_list_remove(&conn->circuit_node);
-        if (circuit != NULL && atl_list_empty(&circuit->conns) && circuit->on_idle != NULL) {
-            circuit->on_idle(circuit->user, circuit);
-        }
+    for (i = 0; i < ATL_CONN_PATHS; i++) {
+        atl_path_release(&conn->paths[i]);
     }
 }
 
@@ -192,6 +195,7 @@ void atl_qconn_fail(atl_qconn *conn, int32_t code, int tell, const char *text) {
             conn->is_server ? "inbound" : "outbound", (void *)conn, atlas_error_name(code),
             conn->text[0] == '\0' ? "" : ": ", conn->text);
     atl_timer_clear(conn->ep->loop, &conn->timer);
+    atl_timer_clear(conn->ep->loop, &conn->watch.timer);
     atl_qconn_mark_dirty(conn);
 }
 
@@ -230,44 +234,6 @@ void atl_qconn_arm(atl_qconn *conn) {
     uint64_t expiry = ngtcp2_conn_get_expiry2(conn->quic);
 
     atl_timer_set(conn->ep->loop, &conn->timer, expiry);
-}
-
-void atl_qconn_read(atl_qconn *conn, const atl_qpath *path, const uint8_t *data, size_t len,
-                    uint8_t ecn) {
-    atl_path_slot *slot;
-    ngtcp2_pkt_info info;
-    ngtcp2_path synthetic;
-    int fresh;
-    int rv;
-
-    if (conn->state >= ATL_CONN_CLOSING) {
-        return;
-    }
-    slot = atl_path_find(conn, path, &fresh);
-    if (slot == NULL) {
-        return;
-    }
-    /* a circuit carries the connections that began on it; a client has no path that it did not open
-     */
-    if (fresh && (!conn->is_server || path->circuit != NULL ||
-                  conn->paths[conn->active].real.circuit != NULL)) {
-        slot->id = 0;
-        return;
-    }
-    synthetic = atl_path_synthetic(slot);
-    info.ecn = ecn;
-    conn->rx_bytes += len;
-    atl_list_remove(&conn->dial_node);
-    rv = ngtcp2_conn_read_pkt(conn->quic, &synthetic, &info, data, len, conn->ep->loop->now);
-    if (rv != 0) {
-        atl_qconn_fail_liberr(conn, rv);
-        return;
-    }
-    if (fresh || conn->active != conn->validated) {
-        atl_path_refresh_active(conn);
-        atl_path_release_unused(conn, slot);
-    }
-    atl_qconn_mark_dirty(conn);
 }
 
 /* Before the first answer nothing is at stake but the dial itself; afterwards ICMP, which anyone
@@ -311,9 +277,9 @@ void atl_qconn_settings(atl_qconn *conn, ngtcp2_settings *settings, ngtcp2_trans
     params->initial_max_data = window * 2;
     params->initial_max_streams_bidi = p->max_streams;
     params->initial_max_streams_uni = p->max_streams;
-    params->max_idle_timeout = p->idle_timeout;
+    params->max_idle_timeout = IDLE_LIMIT;
     params->max_datagram_frame_size = DATAGRAM_FRAME_MAX;
-    params->active_connection_id_limit = 4;
+    params->active_connection_id_limit = ID_LIMIT;
 }
 
 static int32_t start_client(atl_qconn *conn, uint32_t protocol, const atl_peer_id *peer,

@@ -99,9 +99,7 @@ static void confirm(atl_qconn *conn) {
     atl_log(conn->ep->env, ATLAS_LOG_DEBUG, "quic: %s connection %p is confirmed, %s",
             conn->is_server ? "inbound" : "outbound", (void *)conn,
             conn->paths[conn->active].real.circuit == NULL ? "direct" : "through a circuit");
-    if (conn->keepalive != 0) {
-        ngtcp2_conn_set_keep_alive_timeout(conn->quic, conn->keepalive);
-    }
+    atl_qconn_set_keepalive(conn);
     if (conn->ops != NULL && conn->ops->on_confirmed != NULL) {
         conn->ops->on_confirmed(conn->user, conn);
     }
@@ -151,50 +149,57 @@ static int cb_handshake_confirmed(ngtcp2_conn *quic, void *user) {
 
 /* ---- paths ---- */
 
-static int cb_begin_path_validation(ngtcp2_conn *quic, uint32_t flags, const ngtcp2_path *path,
-                                    const ngtcp2_path *fallback, void *user) {
-    atl_qconn *conn = user;
-    atl_path_slot *slot = atl_path_by_ngtcp2(conn, path);
+/* ngtcp2 validates one path at a time, and may hold another to return to. */
+static void hold(atl_qconn *conn, const ngtcp2_path *path, const ngtcp2_path *fallback) {
+    atl_path_slot *slot = path == NULL ? NULL : atl_path_by_ngtcp2(conn, path);
     atl_path_slot *old = fallback == NULL ? NULL : atl_path_by_ngtcp2(conn, fallback);
+    size_t i;
 
-    (void)quic;
-    (void)flags;
+    for (i = 0; i < ATL_CONN_PATHS; i++) {
+        conn->paths[i].validating = 0;
+    }
     if (slot != NULL) {
         slot->validating = 1;
     }
     if (old != NULL) {
-        old->validating = 1; /* ngtcp2 may return to it */
+        old->validating = 1;
     }
+}
+
+static int cb_begin_path_validation(ngtcp2_conn *quic, uint32_t flags, const ngtcp2_path *path,
+                                    const ngtcp2_path *fallback, void *user) {
+    atl_qconn *conn = user;
+    atl_path_slot *slot = atl_path_by_ngtcp2(conn, path);
+
+    (void)quic;
+    (void)flags;
+    if (slot != NULL) {
+        slot->failed = 0;
+    }
+    hold(conn, path, fallback);
     return 0;
 }
 
+/* What follows from it is looked at when ngtcp2 has returned. */
 static int cb_path_validation(ngtcp2_conn *quic, uint32_t flags, const ngtcp2_path *path,
                               const ngtcp2_path *fallback, ngtcp2_path_validation_result result,
                               void *user) {
     atl_qconn *conn = user;
     atl_path_slot *slot = atl_path_by_ngtcp2(conn, path);
-    atl_path_slot *old = fallback == NULL ? NULL : atl_path_by_ngtcp2(conn, fallback);
-    size_t i;
 
     (void)quic;
     (void)flags;
-    if (slot != NULL) {
-        slot->validating = 0;
+    (void)fallback;
+    hold(conn, NULL, NULL);
+    if (slot == NULL) {
+        return 0;
     }
-    if (old != NULL) {
-        old->validating = 0;
+    slot->failed = result != NGTCP2_PATH_VALIDATION_RESULT_SUCCESS;
+    if (result == NGTCP2_PATH_VALIDATION_RESULT_FAILURE && conn->migrating == slot->id) {
+        conn->migrating = 0;
+        conn->failed_id = slot->id;
     }
-    if (result == NGTCP2_PATH_VALIDATION_RESULT_SUCCESS && slot != NULL) {
-        atl_path_refresh_active(conn);
-        if (slot == &conn->paths[conn->active]) {
-            atl_path_set_validated(conn, slot);
-        }
-    }
-    for (i = 0; i < ATL_CONN_PATHS; i++) {
-        if (conn->paths[i].id != 0 && result != NGTCP2_PATH_VALIDATION_RESULT_ABORTED) {
-            atl_path_release_unused(conn, &conn->paths[i]);
-        }
-    }
+    atl_watch_sweep(conn);
     return 0;
 }
 

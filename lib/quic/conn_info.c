@@ -61,12 +61,6 @@ void atl_qconn_get_info(const atl_qconn *conn, atl_qconn_info *out) {
     out->lost_packets = info.pkt_lost;
 }
 
-void atl_qconn_keepalive(atl_qconn *conn, uint64_t interval) {
-    conn->keepalive = interval;
-    ngtcp2_conn_set_keep_alive_timeout(conn->quic, interval == 0 ? UINT64_MAX : interval);
-    atl_qconn_mark_dirty(conn); /* the deadline may have moved */
-}
-
 int32_t atl_qconn_export(atl_qconn *conn, const char *label, const uint8_t *context,
                          size_t context_len, uint8_t *out, size_t len) {
     if (conn->state != ATL_CONN_OPEN) {

@@ -5,6 +5,8 @@
 #define VECTORS 3
 /* Most bytes that one connection writes before others get their turn. */
 #define WRITE_BUDGET ((size_t)65000 * 2)
+/* Packets of one turn while the active path leads nowhere. */
+#define NOWHERE_MAX 8
 
 static void pop_datagram(atl_qconn *conn) {
     atl_out_datagram *first = conn->datagrams;
@@ -153,7 +155,7 @@ static atl_socket *resolve_carrier(atl_qconn *conn, const atl_path_slot *slot, a
         if (!circuit->ready || circuit->ended) {
             return NULL;
         }
-        atl_qconn_path(circuit->control, carrier);
+        atl_path_carrier(circuit->control, carrier);
         *header = ATL_CIRCUIT_HEADER;
     }
     return atl_endpoint_socket(conn->ep, carrier->remote.family);
@@ -165,30 +167,78 @@ static void put_header(atl_circuit *circuit, uint8_t *out) {
     circuit->tx_packets++;
 }
 
-/* Sends a packet that was written behind `header` bytes at `room` on the path that ngtcp2 chose for
- * it. */
+/* The peer hears no more from where it is believed to be: it is told where it is heard. */
+static void echo(atl_qconn *conn, const uint8_t *data, size_t len) {
+    const atl_path_slot *slot = atl_path_by_id(conn, conn->echo_id);
+
+    if (slot == NULL || slot->lost) {
+        conn->echo_left = 0;
+        return;
+    }
+    conn->echo_left--;
+    atl_send_on_path(conn->ep, &slot->real, data, len);
+}
+
+/* Sends a packet, which is not in the arena, on the path that ngtcp2 chose for it. */
+static void send_apart(atl_qconn *conn, atl_path_slot *slot, const uint8_t *data, size_t len) {
+    if (!slot->lost) {
+        slot->answered = 1;
+        atl_send_on_path(conn->ep, &slot->real, data, len);
+    }
+    if (slot == &conn->paths[conn->active] && conn->echo_left > 0) {
+        echo(conn, data, len);
+    }
+}
+
+/* Sends a packet that was written behind `header` bytes at `room`. */
 static void commit(atl_qconn *conn, atl_socket *sock, uint8_t *room, size_t header,
                    const ngtcp2_path *path, const atl_qpath *carrier, const atl_path_slot *expected,
                    uint8_t ecn, size_t len) {
     atl_path_slot *slot = atl_path_by_ngtcp2(conn, path);
+    uint8_t copy[ATL_UDP_MTU];
 
     conn->tx_bytes += len;
     if (slot == NULL) {
         return;
     }
-    if (slot == expected) {
+    if (slot == expected && conn->echo_left == 0) {
         if (header > 0) {
             put_header(slot->real.circuit, room);
         }
         atl_send_commit(sock, &carrier->local, &carrier->remote, ecn, header + len);
         return;
     }
-    /* rare: a probe of another path */
-    {
-        uint8_t copy[ATL_UDP_MTU];
+    /* rare: a probe of another path, or everything twice */
+    memcpy(copy, room + header, len);
+    send_apart(conn, slot, copy, len);
+}
 
-        memcpy(copy, room + header, len);
-        atl_send_on_path(conn->ep, &slot->real, copy, len);
+/* Nothing leads to the peer from the active path, whose circuit has ended. Other paths are probed
+ * and answered; new data waits for the next migration. */
+static void write_to_nowhere(atl_qconn *conn) {
+    uint8_t packet[ATL_UDP_MTU];
+    ngtcp2_path_storage ps;
+    ngtcp2_pkt_info info;
+    size_t i;
+
+    ngtcp2_path_storage_zero(&ps);
+    for (i = 0; i < NOWHERE_MAX; i++) {
+        atl_path_slot *slot;
+        ngtcp2_ssize n = ngtcp2_conn_writev_stream(
+            conn->quic, &ps.path, &info, packet, sizeof(packet), NULL,
+            NGTCP2_WRITE_STREAM_FLAG_NONE, -1, NULL, 0, conn->ep->loop->now);
+
+        if (n < 0) {
+            atl_qconn_fail_liberr(conn, (int)n);
+        }
+        if (n <= 0) {
+            return;
+        }
+        conn->tx_bytes += (uint64_t)n;
+        slot = atl_path_by_ngtcp2(conn, &ps.path);
+        if (slot != NULL) {
+            send_apart(conn, slot, packet, (size_t)n);
+        }
     }
 }
 
@@ -230,23 +280,66 @@ static void free_dead_streams(atl_qconn *conn) {
     }
 }
 
-int atl_qconn_write(atl_qconn *conn) {
+/* A PING is written where nothing else is that asks for an answer. It cannot be in the instant in
+ * which something was sent or heard, nor while the window is full: then it stays due. */
+static void after_ping(atl_qconn *conn, uint64_t in_flight) {
+    ngtcp2_conn_info info;
+
+    ngtcp2_conn_get_conn_info2(conn->quic, &info);
+    if (info.bytes_in_flight > in_flight) {
+        conn->ping = 0;
+        atl_qconn_set_keepalive(conn);
+    }
+}
+
+static int write_some(atl_qconn *conn) {
     const atl_path_slot *slot = &conn->paths[conn->active];
+    ngtcp2_conn_info info;
     atl_qpath carrier;
     size_t header;
-    atl_socket *sock;
+    atl_socket *sock = resolve_carrier(conn, slot, &carrier, &header);
+    int pinging = conn->ping;
+    int rv = 0;
+
+    if (pinging) {
+        ngtcp2_conn_get_conn_info2(conn->quic, &info);
+    }
+    if (sock != NULL) {
+        rv = write_packets(conn, sock, slot, &carrier, header);
+    } else if (conn->state == ATL_CONN_OPEN) {
+        write_to_nowhere(conn);
+    }
+    if (pinging && conn->state == ATL_CONN_OPEN) {
+        after_ping(conn, info.bytes_in_flight);
+    }
+    return rv;
+}
+
+int atl_qconn_write(atl_qconn *conn) {
     int rv;
 
     free_dead_streams(conn);
-    sock = resolve_carrier(conn, slot, &carrier, &header);
-    if (sock == NULL) {
-        return 0; /* a circuit that has gone: its end is on its way */
+    if (conn->tell_lost) {
+        atl_qconn_tell_lost(conn);
     }
-    rv = write_packets(conn, sock, slot, &carrier, header);
+    if (conn->tell_path || conn->failed_id != 0) {
+        atl_qconn_settle(conn);
+    }
+    if (conn->state >= ATL_CONN_CLOSING) {
+        return 0;
+    }
+    conn->inside = 1;
+    rv = write_some(conn);
+    conn->inside = 0;
     if (conn->state >= ATL_CONN_CLOSING) {
         return 0;
     }
     ngtcp2_conn_update_pkt_tx_time(conn->quic, conn->ep->loop->now);
+    atl_watch_written(conn);
+    atl_qconn_settle(conn);
+    if (conn->state >= ATL_CONN_CLOSING) {
+        return 0;
+    }
     atl_qconn_arm(conn);
     /* after a full quantum the pacer says when to go on: at once, or with the timer */
     return rv > 0 ? ngtcp2_conn_get_expiry2(conn->quic) <= conn->ep->loop->now : rv;

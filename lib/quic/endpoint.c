@@ -130,7 +130,6 @@ static void init_endpoint(atl_endpoint *ep, const atl_endpoint_config *config,
     ep->mem.free = mem_free;
     ep->mem.calloc = mem_calloc;
     ep->mem.realloc = mem_realloc;
-    ep->next_path_id = 1;
     atl_list_init(&ep->conns);
     atl_list_init(&ep->dirty);
     atl_list_init(&ep->dialing);

@@ -151,14 +151,17 @@ void atl_receive_quic(atl_endpoint *ep, const atl_qpath *path, uint8_t *data, si
     }
 }
 
-/* A packet of a circuit that ends here: believed only from the relay's own 4-tuple. */
+/* A packet of a circuit that ends here: believed only from where the relay is. */
 static void receive_circuit(atl_endpoint *ep, atl_circuit *circuit, const atl_rx *rx, uint8_t *data,
                             size_t len) {
     atl_qpath carrier;
+    atl_qpath before;
     atl_qpath inner;
 
-    atl_qconn_path(circuit->control, &carrier);
-    if (!atl_addr_equal(&carrier.remote, &rx->remote)) {
+    atl_path_carrier(circuit->control, &carrier);
+    atl_qconn_path(circuit->control, &before);
+    if (!atl_addr_equal(&carrier.remote, &rx->remote) &&
+        !atl_addr_equal(&before.remote, &rx->remote)) {
         ep->stats.dropped_unknown++;
         return;
     }

@@ -123,7 +123,7 @@ void atl_send_on_path(atl_endpoint *ep, const atl_qpath *path, const uint8_t *da
         if (!path->circuit->ready || path->circuit->ended) {
             return;
         }
-        atl_qconn_path(path->circuit->control, &carrier);
+        atl_path_carrier(path->circuit->control, &carrier);
     }
     sock = atl_endpoint_socket(ep, carrier.remote.family);
     room = sock == NULL ? NULL : atl_send_room(sock, len + ATL_CIRCUIT_HEADER);

@@ -17,6 +17,7 @@
 #define ATL_TX_BATCH 64               /* trains held for one send */
 #define ATL_DATAGRAM_QUEUE 256
 #define ATL_REASON_MAX 256
+#define ATL_LOCALS 64
 
 /* ---- endpoint ---- */
 
@@ -49,13 +50,14 @@ struct atl_endpoint {
     uint8_t reset_secret[32];
     atl_bucket handshakes;
     atl_source_limit *reset_limit; /* stateless resets and version negotiation per source */
-    uint64_t next_path_id;
     atl_list conns;
     atl_list dirty;     /* connections with something to write, or to end */
     atl_list dialing;   /* outbound connections that nobody has answered yet */
     atl_list graveyard; /* freed at the end of the flush */
     atl_task flush;
-    uint64_t handshaking; /* inbound connections that are not confirmed */
+    uint64_t handshaking;        /* inbound connections that are not confirmed */
+    atl_addr locals[ATL_LOCALS]; /* the host's addresses, as atl_endpoint_rebase() was told */
+    size_t n_locals;             /* 0: it never was */
     uint8_t freeing;
     atl_endpoint_stats stats;
 };
@@ -89,12 +91,29 @@ void atl_send_on_path(atl_endpoint *ep, const atl_qpath *path, const uint8_t *da
 
 /* ---- connections ---- */
 
+#define ATL_LOST_UNTOLD 1 /* its circuit has ended: the owner will be told in the next flush */
+#define ATL_LOST_TOLD 2
+
 typedef struct atl_path_slot {
-    uint64_t id; /* number in the synthetic addresses; 0: free */
+    uint64_t id; /* 0: free */
+    atl_qconn *conn;
     atl_qpath real;
-    uint8_t validating;        /* ngtcp2 holds it */
+    atl_list circuit_node;     /* in circuit->conns, when it leads through one */
     struct sockaddr_in6 local; /* the synthetic pair */
     struct sockaddr_in6 remote;
+    uint64_t heard;    /* the last authentic packet; 0: never */
+    uint64_t srtt;     /* from when it was active last */
+    uint64_t used;     /* when it was needed last */
+    uint64_t left;     /* when ngtcp2 left it and remembered that it was validated; 0: never */
+    uint64_t left_seq; /* conn->history then */
+    int32_t lost_code;
+    uint8_t kept;
+    uint8_t lost;       /* ATL_LOST_*, or 0 */
+    uint8_t validating; /* ngtcp2 holds it */
+    uint8_t failed;     /* the last validation did */
+    uint8_t ok;         /* validated, since it became the active path */
+    uint8_t answered;   /* ngtcp2 sent something there while it was not active */
+    uint8_t unfollowed; /* authentic packets from there that ngtcp2 did not follow */
 } atl_path_slot;
 
 typedef struct atl_chunk {
@@ -137,12 +156,26 @@ typedef struct atl_out_datagram {
 #define ATL_CONN_CLOSING 2 /* will be told to the peer and to the owner in the next flush */
 #define ATL_CONN_DEAD 3    /* told; memory goes at the end of the flush */
 
+/* What has been heard, and what is waited for. */
+typedef struct atl_watch {
+    atl_timer timer;
+    uint64_t at;        /* the timer's deadline; 0: not set */
+    uint64_t packets;   /* authentic ones that have been accounted for */
+    uint64_t heard;     /* the last authentic packet on any path */
+    uint64_t since;     /* nothing heard since: the idle period counts from here */
+    uint64_t silent;    /* bytes are in flight and the active path is silent since; 0: it is not */
+    uint64_t threshold; /* of silence, for the next upcall; 0: to be computed */
+    uint64_t patience;  /* 0: idle_timeout */
+    uint64_t sweep;     /* when slots may be forgotten; 0: none are waiting for it */
+    uint8_t fresh;      /* the first packet that is sent now starts the idle period anew */
+    uint8_t told;       /* on_silent without on_heard */
+} atl_watch;
+
 struct atl_qconn {
     atl_tls_conn_ref tls; /* first: what the crypto callbacks expect */
     atl_list node;        /* in ep->conns, or ep->graveyard */
     atl_list dirty_node;
-    atl_list dial_node;    /* in ep->dialing */
-    atl_list circuit_node; /* in circuit->conns, when a path leads through one */
+    atl_list dial_node; /* in ep->dialing */
     atl_endpoint *ep;
     ngtcp2_conn *quic;
     const atl_qconn_ops *ops;
@@ -155,8 +188,22 @@ struct atl_qconn {
     uint64_t initial_hash;    /* in ep->initials; 0: none */
     uint64_t keepalive;
     atl_path_slot paths[ATL_CONN_PATHS];
+    uint64_t last_path_id;
+    uint64_t history;  /* how often ngtcp2 has remembered a path that it left */
     uint8_t active;    /* index: where packets go */
     uint8_t validated; /* index: what the owner is told */
+    uint8_t inside;    /* in a call of ngtcp2, which may be calling back */
+    uint8_t tell_path; /* on_path is due */
+    uint8_t tell_lost; /* on_path_lost is due for some slot */
+    uint8_t ping;      /* due */
+    uint8_t wish_now;
+    uint64_t wish;      /* a migration asked for from inside */
+    uint64_t migrating; /* the id of the path that the owner asked for last, until it is told */
+    uint64_t failed_id; /* on_path_failed is due */
+    uint64_t echo_id;
+    uint32_t echo_left; /* packets */
+    uint64_t stray_at;  /* when on_stray was told last */
+    atl_watch watch;
     atl_list streams;
     atl_list sendable;
     atl_list dead; /* streams that ended, freed in the flush */
@@ -164,7 +211,7 @@ struct atl_qconn {
     size_t datagram_count;
     uint8_t streams_first; /* in the packet written last */
     uint64_t tx_bytes, rx_bytes;
-    uint64_t reset_keys[4]; /* entries in ep->resets */
+    uint64_t reset_keys[8]; /* entries in ep->resets */
     atl_qclose why;
     ngtcp2_ccerr ccerr;
     char text[ATL_REASON_MAX + 1];
@@ -176,8 +223,6 @@ void atl_qconn_discard(atl_qconn *conn); /* never announced to anyone: free with
 void atl_qconn_mark_dirty(atl_qconn *conn);
 void atl_qconn_settings(atl_qconn *conn, ngtcp2_settings *settings, ngtcp2_transport_params *params,
                         uint64_t handshake_timeout);
-void atl_qconn_read(atl_qconn *conn, const atl_qpath *path, const uint8_t *data, size_t len,
-                    uint8_t ecn);
 /* Ends it: `code` for the owner, the peer told when ccerr is filled and tell is 1. The first call
  * counts. */
 void atl_qconn_fail(atl_qconn *conn, int32_t code, int tell, const char *text);
@@ -197,16 +242,53 @@ void atl_qconn_fail_liberr(atl_qconn *conn, int rv);
 int atl_qconn_write(atl_qconn *conn);
 void atl_qconn_write_close(atl_qconn *conn);
 
+/* conn_read.c */
+void atl_qconn_read(atl_qconn *conn, const atl_qpath *path, const uint8_t *data, size_t len,
+                    uint8_t ecn);
+/* After every call of ngtcp2 that may have moved the connection: finds out where it is, makes the
+ * upcalls about paths, and begins the migration that was asked for meanwhile. */
+void atl_qconn_settle(atl_qconn *conn);
+
 /* conn_path.c */
-void atl_path_begin(atl_endpoint *ep, atl_path_slot *slot, const atl_qpath *real);
+void atl_path_begin(atl_qconn *conn, atl_path_slot *slot, const atl_qpath *real);
+void atl_path_release(atl_path_slot *slot);
+/* Releases it unless it is still needed. */
+void atl_path_release_unused(atl_path_slot *slot);
 ngtcp2_path atl_path_synthetic(atl_path_slot *slot);
-/* The slot of a real path, made when there is none (NULL: none free). *fresh says whether it was
- * made. */
-atl_path_slot *atl_path_find(atl_qconn *conn, const atl_qpath *real, int *fresh);
+/* The slot of a real path, or NULL. */
+atl_path_slot *atl_path_find(atl_qconn *conn, const atl_qpath *real);
+/* A slot for a path that has none; NULL: all are taken. */
+atl_path_slot *atl_path_fresh(atl_qconn *conn, const atl_qpath *real);
+atl_path_slot *atl_path_by_id(atl_qconn *conn, uint64_t id);
 atl_path_slot *atl_path_by_ngtcp2(atl_qconn *conn, const ngtcp2_path *path);
-void atl_path_release_unused(atl_qconn *conn, atl_path_slot *slot);
 void atl_path_refresh_active(atl_qconn *conn);
-void atl_path_set_validated(atl_qconn *conn, atl_path_slot *slot);
+/* Forgets what has lain idle. */
+void atl_path_sweep(atl_qconn *conn);
+/* Where the packets of circuits go: the active path of their control connection. */
+void atl_path_carrier(const atl_qconn *control, atl_qpath *out);
+
+/* conn_migrate.c */
+/* The upcalls about circuits that have ended. */
+void atl_qconn_tell_lost(atl_qconn *conn);
+/* 1: ngtcp2 would move there without validating it. */
+int atl_path_is_known(const atl_path_slot *slot);
+/* Gives ngtcp2 the keepalive, or what makes it send a PING now. */
+void atl_qconn_set_keepalive(atl_qconn *conn);
+int32_t atl_qconn_move(atl_qconn *conn, atl_path_slot *slot, int now);
+
+/* conn_watch.c */
+void atl_watch_init(atl_qconn *conn);
+/* Accounts for what was read. */
+void atl_watch_read(atl_qconn *conn);
+/* Counts what has been read since as not heard; 1 when there was something authentic. */
+int atl_watch_skip(atl_qconn *conn);
+void atl_watch_heard(atl_qconn *conn, atl_path_slot *slot);
+/* Something was written, perhaps. */
+void atl_watch_written(atl_qconn *conn);
+/* Nothing is known of the path that is active now. */
+void atl_watch_moved(atl_qconn *conn);
+/* Slots may be forgotten some time from now. */
+void atl_watch_sweep(atl_qconn *conn);
 
 /* conn_callbacks.c */
 void atl_qconn_fill_callbacks(ngtcp2_callbacks *callbacks);

@@ -118,8 +118,11 @@ PAIR_UNUSED static void c_closed(void *user, atl_qconn *conn, const atl_qclose *
     s->conn = NULL;
 }
 
-PAIR_UNUSED static const atl_qconn_ops CONN_OPS = {c_confirmed, c_stream, NULL,
-                                                   c_datagram,  c_path,   c_closed};
+PAIR_UNUSED static const atl_qconn_ops CONN_OPS = {.on_confirmed = c_confirmed,
+                                                   .on_stream = c_stream,
+                                                   .on_datagram = c_datagram,
+                                                   .on_path = c_path,
+                                                   .on_closed = c_closed};
 
 PAIR_UNUSED static int32_t accept_to_side(pair_node *node, atl_qconn *conn) {
     side *s = node->user;

@@ -176,6 +176,7 @@ static void test_idle_timeout(void **state) {
     (void)state;
     world_init(&w, 9);
     atl_endpoint_params(w.a.ep)->idle_timeout = 5 * ATL_SECOND;
+    atl_endpoint_params(w.b.ep)->idle_timeout = 6 * ATL_SECOND; /* each has its own patience */
     connect_both(&w);
     run(&w, 8, NULL);
     assert_int_equal(w.ca.closed, 1);

@@ -55,7 +55,11 @@ static void speak_at_once(void *user, atl_qconn *conn) {
     assert_int_equal(taken, 5000);
 }
 
-static const atl_qconn_ops SPEAKER = {speak_at_once, c_stream, NULL, c_datagram, c_path, c_closed};
+static const atl_qconn_ops SPEAKER = {.on_confirmed = speak_at_once,
+                                      .on_stream = c_stream,
+                                      .on_datagram = c_datagram,
+                                      .on_path = c_path,
+                                      .on_closed = c_closed};
 
 static int32_t accept_speaker(pair_node *node, atl_qconn *conn) {
     side *s = node->user;
@@ -73,7 +77,7 @@ static void take_over(void *user, atl_qconn *conn) {
     atl_qconn_set_ops(conn, &CONN_OPS, s);
 }
 
-static const atl_qconn_ops DIALER = {take_over, NULL, NULL, NULL, NULL, c_closed};
+static const atl_qconn_ops DIALER = {.on_confirmed = take_over, .on_closed = c_closed};
 
 static int client_got_fin(void *user) {
     return ((world *)user)->ca.got_fin;
@@ -154,7 +158,7 @@ static void test_fin_alone_must_be_acknowledged_too(void **state) {
  * behind it waits. */
 static void test_datagram_too_long_for_the_new_path(void **state) {
     sim_link narrow = {.delay = 10 * ATL_MS, .mtu = 1250};
-    ngtcp2_path path;
+    atl_path_slot *slot;
     size_t taken;
     size_t max;
     int i;
@@ -170,12 +174,10 @@ static void test_datagram_too_long_for_the_new_path(void **state) {
         assert_int_equal(atl_qconn_send_datagram(w.ca.conn, bytes, max), ATLAS_OK);
     }
     sim_set_link(w.net, &narrow);
-    atl_path_begin(w.a.ep, &w.ca.conn->paths[1], &w.ca.conn->paths[0].real);
-    path = atl_path_synthetic(&w.ca.conn->paths[1]);
-    assert_int_equal(
-        ngtcp2_conn_initiate_immediate_migration(w.ca.conn->quic, &path, sim_now(w.net)), 0);
-    atl_path_refresh_active(w.ca.conn);
-    assert_int_equal(w.ca.conn->active, 1);
+    /* the same address, but another path: what an interface change looks like */
+    assert_non_null(slot = atl_path_fresh(w.ca.conn, &w.ca.conn->paths[0].real));
+    assert_int_equal(atl_qconn_move(w.ca.conn, slot, 1), ATLAS_OK);
+    assert_ptr_equal(slot, &w.ca.conn->paths[w.ca.conn->active]);
     assert_true(atl_qconn_max_datagram(w.ca.conn) < max);
     assert_int_equal(atl_qconn_open_stream(w.ca.conn, 1, &STREAM_OPS, &w.ca, &w.ca.stream),
                      ATLAS_OK);
