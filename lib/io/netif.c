@@ -29,17 +29,14 @@ typedef struct netif_list {
 
 /* Container bridges, virtual machines' networks and tunnels: addresses there reach this host, its
  * guests, or a private network, seldom the peer. */
-static int is_virtual(const char *name, uint32_t flags) {
+static int is_virtual(const char *name) {
     static const char *const PREFIXES[] = {
-        "docker", "br-",       "veth", "virbr",   "vnet",  "vmnet",  "vboxnet", "lxcbr",
-        "lxdbr",  "podman",    "cni",  "flannel", "cali",  "tun",    "tap",     "wg",
-        "utun",   "tailscale", "zt",   "ppp",     "ipsec", "nebula", "cilium",  "kube",
+        "docker", "br-",       "veth", "virbr",   "vnet",   "vmnet",  "vboxnet", "lxcbr",
+        "lxdbr",  "podman",    "cni",  "flannel", "cali",   "tun",    "tap",     "wg",
+        "utun",   "tailscale", "zt",   "ipsec",   "nebula", "cilium", "kube",
     };
     size_t i;
 
-    if ((flags & IFF_POINTOPOINT) != 0) {
-        return 1;
-    }
     for (i = 0; i < ATL_COUNT(PREFIXES); i++) {
         if (strncmp(name, PREFIXES[i], strlen(PREFIXES[i])) == 0) {
             return 1;
@@ -55,10 +52,13 @@ uint32_t atl_netif_rank(const atl_addr *addr, const char *name, uint32_t flags) 
     if (atl_addr_is_link_local(addr)) {
         return 3;
     }
-    if (is_virtual(name, flags)) {
+    if (is_virtual(name)) {
         return 2;
     }
-    return atl_addr_is_private(addr) ? 1 : 0;
+    if (!atl_addr_is_private(addr)) {
+        return 0; /* also of a modem or a PPPoE line */
+    }
+    return (flags & IFF_POINTOPOINT) != 0 ? 2 : 1;
 }
 
 /* ---- flags of IPv6 addresses ---- */
