@@ -304,7 +304,7 @@ static int on_request(atl_punch_table *table, const atl_stun_msg *msg, const atl
         return 0;
     }
     punch = ATL_CONTAINER(node, atl_punch, by_token);
-    if (!atl_punch_sendable(&rx->remote) || !atl_punch_authentic(msg, punch->key) ||
+    if (!atl_punch_reachable(&rx->local, &rx->remote) || !atl_punch_authentic(msg, punch->key) ||
         !atl_punch_window_take(&punch->window, atl_punch_number(msg->header.id)) ||
         !atl_bucket_take(&punch->answers, now, 1)) {
         return 1;

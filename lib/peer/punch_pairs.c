@@ -29,6 +29,11 @@ static int scope_of(const atl_addr *addr) {
     return atl_addr_is_link_local(addr) ? SCOPE_LINK : SCOPE_GLOBAL;
 }
 
+int atl_punch_reachable(const atl_addr *local, const atl_addr *remote) {
+    return atl_punch_sendable(remote) && local->family == remote->family &&
+           scope_of(local) == scope_of(remote);
+}
+
 static uint32_t kind_rank(uint8_t kind) {
     return kind == ATLAS_CANDIDATE_UNKNOWN ? ATLAS_CANDIDATE_RELAY : kind;
 }
@@ -329,7 +334,7 @@ static atl_check *learn_pair(atl_checks *checks, const atl_addr *local, const at
     atl_addr from = {{0}, 0, 0, 0, 0};
     atl_check *check;
 
-    if (scope_of(remote) != scope_of(local) || checks->reflexive >= ATL_PUNCH_REFLEXIVE) {
+    if (!atl_punch_reachable(local, remote) || checks->reflexive >= ATL_PUNCH_REFLEXIVE) {
         return NULL;
     }
     if (scope_of(remote) == SCOPE_LINK || checks->several[remote->family == 6] != 0) {

@@ -69,6 +69,9 @@ size_t atl_checks_proven(const atl_checks *checks);
 
 /* Whether anything may ever be sent there: a unicast address with a port. */
 int atl_punch_sendable(const atl_addr *remote);
+/* The same, and of the kind of `local`: nothing goes from an outer address to loopback or to
+ * link-local ones, nor back. */
+int atl_punch_reachable(const atl_addr *local, const atl_addr *remote);
 int atl_punch_same_ip(const atl_addr *a, const atl_addr *b);
 /* Best first: by kind, then by round-trip time. Negative when a is better. */
 int atl_punch_compare(const atl_punch_pair *a, const atl_punch_pair *b);
