@@ -147,15 +147,26 @@ static void free_source(atl_candidate_source *s) {
     atl_free(env, s);
 }
 
-static atl_candidate_source *find_source(atl_candidates *self, const char *text,
-                                         const atl_addr *relay) {
+static atl_candidate_source *find_server(atl_candidates *self, const char *text) {
     atl_list *node;
 
     for (node = self->sources.next; node != &self->sources; node = node->next) {
         atl_candidate_source *s = source_of(node);
 
-        if (text != NULL ? s->text != NULL && strcmp(s->text, text) == 0
-                         : s->text == NULL && atl_addr_equal(&s->target.addr, relay)) {
+        if (s->text != NULL && strcmp(s->text, text) == 0) {
+            return s;
+        }
+    }
+    return NULL;
+}
+
+static atl_candidate_source *find_relay(atl_candidates *self, const atl_addr *addr) {
+    atl_list *node;
+
+    for (node = self->sources.next; node != &self->sources; node = node->next) {
+        atl_candidate_source *s = source_of(node);
+
+        if (s->text == NULL && atl_addr_equal(&s->target.addr, addr)) {
             return s;
         }
     }
@@ -195,7 +206,7 @@ int32_t atl_candidates_add_server(atl_candidates *self, const char *server) {
     atl_candidate_source *s;
     int32_t rc = atl_stun_target_parse(server, &target);
 
-    if (rc != ATLAS_OK || find_source(self, server, NULL) != NULL) {
+    if (rc != ATLAS_OK || find_server(self, server) != NULL) {
         return rc;
     }
     if (self->n_servers == ATL_CANDIDATES_SOURCES) {
@@ -237,7 +248,7 @@ int32_t atl_candidates_add_relay(atl_candidates *self, const atl_addr *addr) {
     atl_candidate_source *s;
     int32_t rc;
 
-    if (find_source(self, NULL, addr) != NULL) {
+    if (find_relay(self, addr) != NULL) {
         return ATLAS_OK;
     }
     rc = relay_source(self, addr, &s);
@@ -250,7 +261,7 @@ int32_t atl_candidates_add_relay(atl_candidates *self, const atl_addr *addr) {
 
 void atl_candidates_observed(atl_candidates *self, const atl_addr *server,
                              const atl_addr *reflexive, const atl_addr *local) {
-    atl_candidate_source *s = find_source(self, NULL, server);
+    atl_candidate_source *s = find_relay(self, server);
 
     if (!atl_candidate_plausible(reflexive) ||
         (s == NULL && relay_source(self, server, &s) != ATLAS_OK)) {
