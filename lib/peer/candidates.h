@@ -45,10 +45,13 @@ void atl_candidates_free(atl_candidates *candidates); /* NULL is allowed */
  * relay's, as it becomes known). Adding one again does nothing. At most 64 and 64. */
 int32_t atl_candidates_add_server(atl_candidates *candidates, const char *server);
 int32_t atl_candidates_add_relay(atl_candidates *candidates, const atl_addr *addr);
-/* Starts gathering, once; later calls gather again only what is older than `max_age` nanoseconds.
- */
+/* Starts gathering; later calls gather again only what is not younger than `max_age` nanoseconds.
+ * A server that does not answer is asked again by itself, after 5 s, then with pauses doubled up to
+ * 5 min; one that has answered is not. An address stays through two refreshes without answer. */
 void atl_candidates_gather(atl_candidates *candidates, uint64_t max_age);
-/* Host addresses are read again and servers asked again, at once. */
+/* Host addresses are read again and servers asked again, at once; without effect before the first
+ * gathering. Reflexive addresses of host addresses (or ports) that are gone are dropped, the others
+ * when their refresh fails or differs. */
 void atl_candidates_changed(atl_candidates *candidates);
 /* A relay has told how it sees the control connection from `local`. */
 void atl_candidates_observed(atl_candidates *candidates, const atl_addr *server,
@@ -58,8 +61,10 @@ size_t atl_candidates_get(const atl_candidates *candidates, const atl_candidate 
                           uint64_t *generation);
 /* 1 while servers have not answered or failed yet. */
 int atl_candidates_gathering(const atl_candidates *candidates);
-/* What is known of this side's mapping, by comparing servers: ATLAS_NAT_* of atlas/nat.h's mapping
- * values, 0 (unknown) with fewer than two answers of different servers in a family. */
+/* What is known of this side's mapping, by comparing servers of different IP addresses:
+ * ATLAS_NAT_MAPPING_ENDPOINT_INDEPENDENT (no translation counts as that),
+ * ATLAS_NAT_MAPPING_ADDRESS_DEPENDENT (or worse), or ATLAS_NAT_MAPPING_UNKNOWN with fewer than two
+ * answers in a family, or when those that differ are more than 5 min apart. */
 uint32_t atl_candidates_mapping(const atl_candidates *candidates, uint8_t family);
 
 /* The rank of a host address: 0 global, 1 private, 2 of a bridge or tunnel as far as its address
