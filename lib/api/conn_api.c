@@ -1,5 +1,6 @@
 /* atlas/peer.h: dialling, listening, and what belongs to a whole connection. */
 #include "api/context.h"
+#include "api/sized.h"
 #include "peer/conn.h"
 #include "peer/datagram.h"
 #include "peer/dial.h"
@@ -53,16 +54,19 @@ static int32_t dial(atlas_ctx *ctx, const char *target, uint64_t timeout_ms,
 
 int32_t atlas_dial(atlas_ctx *ctx, const char *target, uint64_t timeout_ms,
                    const atlas_conn_callbacks *callbacks, void *user, atlas_conn **out) {
+    atlas_conn_callbacks full;
     int32_t rv = atl_ctx_enter(ctx);
 
     if (rv != ATLAS_OK) {
         return rv;
     }
-    if (target == NULL || callbacks == NULL || callbacks->size != sizeof(*callbacks) ||
-        out == NULL) {
+    if (target == NULL || out == NULL) {
         rv = ATLAS_ERR_INVALID;
     } else {
-        rv = dial(ctx, target, timeout_ms, callbacks, user, out);
+        rv = atl_sized_take(&atl_sized_conn_callbacks, callbacks, &full);
+    }
+    if (rv == ATLAS_OK) {
+        rv = dial(ctx, target, timeout_ms, &full, user, out);
     }
     atl_ctx_leave(ctx);
     return rv;
@@ -115,9 +119,13 @@ int32_t atlas_listen(atlas_ctx *ctx) {
 
 int32_t atlas_conn_set_callbacks(atlas_conn *conn, const atlas_conn_callbacks *callbacks,
                                  void *user) {
+    atlas_conn_callbacks full;
     int32_t rv = enter(conn);
 
-    return rv != ATLAS_OK ? rv : atl_conn_set_callbacks(conn, callbacks, user);
+    if (rv == ATLAS_OK) {
+        rv = atl_sized_take(&atl_sized_conn_callbacks, callbacks, &full);
+    }
+    return rv != ATLAS_OK ? rv : atl_conn_set_callbacks(conn, &full, user);
 }
 
 atlas_ctx *atlas_conn_ctx(atlas_conn *conn) {
@@ -133,12 +141,16 @@ uint32_t atlas_conn_is_dialer(const atlas_conn *conn) {
 }
 
 int32_t atlas_conn_get_path(const atlas_conn *conn, atlas_path_info *out) {
+    atlas_path_info full = {.size = sizeof(full)};
     int32_t rv = enter(conn);
 
-    if (rv != ATLAS_OK) {
-        return rv;
+    if (rv == ATLAS_OK) {
+        rv = atl_sized_check(&atl_sized_path_info, out);
     }
-    return out == NULL || out->size != sizeof(*out) ? ATLAS_ERR_INVALID : atl_conn_path(conn, out);
+    if (rv == ATLAS_OK) {
+        rv = atl_conn_path(conn, &full);
+    }
+    return rv != ATLAS_OK ? rv : atl_sized_give(&atl_sized_path_info, &full, out);
 }
 
 int32_t atlas_conn_get_stats(const atlas_conn *conn, atlas_conn_stats *out) {

@@ -1,5 +1,7 @@
 #include "api/context.h"
 
+#include "api/sized.h"
+
 #include <string.h>
 
 #ifndef ATL_VERSION /* the build sets it */
@@ -30,6 +32,7 @@ int32_t atl_ctx_enter(atlas_ctx *ctx) {
 void atl_ctx_leave(atlas_ctx *ctx) {
     uint64_t deadline;
 
+    atl_idle_touch(ctx);
     if (ctx->in_process) {
         return;
     }
@@ -186,6 +189,7 @@ int32_t atl_ctx_new_with_io(const atlas_hooks *hooks, const atlas_key *key,
     ctx->callbacks.size = sizeof(ctx->callbacks);
     atl_task_init(&ctx->wake_event, deliver_wakeup, ctx);
     atl_task_init(&ctx->shutdown_event, deliver_shutdown, ctx);
+    atl_idle_init(&ctx->idle, ctx);
     rv = copy_key(ctx, key);
     if (rv == ATLAS_OK) {
         rv = open_io(ctx, factory);
@@ -272,6 +276,9 @@ void atl_ctx_apply_options(atlas_ctx *ctx) {
     limits->relay_delay = options->u64[ATLAS_OPT_RELAY_DELAY_MS] * ATL_MS;
     limits->presence_interval = options->presence_ns;
     limits->max_clock_drift = options->drift_s;
+    limits->keepalive_max = options->u64[ATLAS_OPT_KEEPALIVE_MAX_MS] * ATL_MS;
+    limits->idle_mode_max = options->u64[ATLAS_OPT_IDLE_MODE_MAX_S] * ATL_SECOND;
+    limits->upgrade = options->u64[ATLAS_OPT_UPGRADE] != 0;
     limits->enable_relay = options->u64[ATLAS_OPT_ENABLE_RELAY] != 0;
     if (!limits->enable_relay) {
         atl_relays_presence(&ctx->peers.relays, 0, 0);
@@ -325,19 +332,19 @@ const char *atlas_self_id(const atlas_ctx *ctx) {
 }
 
 int32_t atlas_set_callbacks(atlas_ctx *ctx, const atlas_callbacks *callbacks) {
+    static const atlas_callbacks none = {.size = sizeof(none)};
     int32_t rv = atl_ctx_enter(ctx);
 
     if (rv != ATLAS_OK) {
         return rv;
     }
     if (callbacks == NULL) {
-        memset(&ctx->callbacks, 0, sizeof(ctx->callbacks));
-        ctx->callbacks.size = sizeof(ctx->callbacks);
-        return ATLAS_OK;
+        callbacks = &none;
     }
-    if (callbacks->size != sizeof(*callbacks)) {
-        return ATLAS_ERR_INVALID;
+    rv = atl_sized_take(&atl_sized_callbacks, callbacks, &ctx->callbacks);
+    if (rv == ATLAS_OK) {
+        atl_idle_set_callbacks(ctx);
+        atl_ctx_leave(ctx);
     }
-    ctx->callbacks = *callbacks;
-    return ATLAS_OK;
+    return rv;
 }

@@ -7,6 +7,7 @@
 #define ATL_API_CONTEXT_H
 
 #include "api/hooks.h"
+#include "api/idle.h"
 #include "api/options.h"
 #include "io/os.h"
 #include "peer/manager.h"
@@ -58,6 +59,7 @@ struct atlas_ctx {
     atlas_callbacks callbacks;
     atl_task wake_event;
     atl_task shutdown_event;
+    atl_idle idle;
     uint64_t reported; /* the deadline that the timer hook knows */
     uint8_t left;      /* the last drive call stopped at its budget */
     uint8_t in_hook;   /* no function of this context may be called */

@@ -49,7 +49,7 @@ int32_t atlas_process(atlas_ctx *ctx, const atlas_fd_event *events, size_t n) {
     atl_loop_run_timers(&ctx->loop, TIMER_BUDGET);
     atl_loop_run_work(&ctx->loop, WORK_BUDGET);
     ctx->in_callback = 1;
-    atl_loop_run_events(&ctx->loop, EVENT_BUDGET);
+    atl_idle_after_events(ctx, atl_loop_run_events(&ctx->loop, EVENT_BUDGET));
     ctx->in_callback = 0;
     atl_loop_run_work(&ctx->loop, WORK_BUDGET);
     atl_ctx_check_shutdown(ctx);

@@ -24,7 +24,7 @@ static const option_range ranges[ATL_OPT_COUNT] = {
     [ATLAS_OPT_IPV6] = {0, 1, 1, 1},
     [ATLAS_OPT_ENABLE_RELAY] = {0, 1, 1, 0},
     [ATLAS_OPT_OFFER_RELAY] = {0, 1, 0, 0},
-    [ATLAS_OPT_IDLE_TIMEOUT_MS] = {1000, 600000, 30000, 0},
+    [ATLAS_OPT_IDLE_TIMEOUT_MS] = {1000, 600000, 90000, 0},
     [ATLAS_OPT_MAX_CONNECTIONS] = {1, 1000000, 1024, 0},
     [ATLAS_OPT_MAX_STREAMS] = {1, 65535, 128, 0},
     [ATLAS_OPT_MAX_MESSAGE_SIZE] = {1, GIB, 1048576, 0},
@@ -46,6 +46,9 @@ static const option_range ranges[ATL_OPT_COUNT] = {
     [ATLAS_OPT_GSO] = {0, 1, 1, 1},
     [ATLAS_OPT_RELAY_DELAY_MS] = {0, 10000, 250, 0},
     [ATLAS_OPT_STUN_RATE] = {1, 1000000, 50, 0},
+    [ATLAS_OPT_UPGRADE] = {0, 1, 1, 0},
+    [ATLAS_OPT_KEEPALIVE_MAX_MS] = {1000, 600000, 60000, 0},
+    [ATLAS_OPT_IDLE_MODE_MAX_S] = {0, 86400, 3600, 0},
 };
 
 static void derive(atl_options *options) {

@@ -27,8 +27,12 @@ typedef struct tie {
     int connected;
     int paths;
     uint32_t path_kind;
+    uint32_t path_candidate;
+    char path_reason[256];
     char path_remote[ATLAS_ADDR_MAX];
     char path_relay[ATLAS_PEER_ID_MAX];
+    int upgrades;
+    int32_t upgrade_code;
     int attempts;
     int32_t attempt_code;
     char attempt_text[512];
@@ -64,6 +68,8 @@ typedef struct node {
     int32_t relay_code;
     int shutdowns;
     int wakeups;
+    int idles;
+    uint64_t quiet_ns; /* of the last on_idle */
     void (*on_stream)(struct node *node, atlas_conn *conn, atlas_stream *stream);
     void (*on_message)(tie *l, const uint8_t *data, size_t len);
     char addr[ATLAS_MULTIADDR_MAX]; /* on loopback */
@@ -94,6 +100,10 @@ static inline void cb_path(void *user, atlas_conn *conn, const atlas_path_info *
     assert_non_null(reason);
     l->paths++;
     l->path_kind = path->kind;
+    l->path_candidate = path->candidate;
+    assert_int_equal(path->size, sizeof(*path));
+    assert_int_equal(path->reserved, 0);
+    snprintf(l->path_reason, sizeof(l->path_reason), "%.200s", reason);
     memcpy(l->path_remote, path->remote, sizeof(l->path_remote));
     memcpy(l->path_relay, path->relay, sizeof(l->path_relay));
 }
@@ -177,6 +187,17 @@ static inline void cb_closed(void *user, atlas_conn *conn, int32_t code, uint64_
     l->conn = NULL;
 }
 
+static inline void cb_upgrade(void *user, atlas_conn *conn, const atlas_upgrade_info *info) {
+    tie *l = user;
+
+    (void)conn;
+    note(l);
+    assert_int_equal(info->size, sizeof(*info));
+    assert_non_null(info->text);
+    l->upgrades++;
+    l->upgrade_code = info->code;
+}
+
 static const atlas_conn_callbacks link_callbacks = {
     .size = sizeof(atlas_conn_callbacks),
     .on_connected = cb_connected,
@@ -188,6 +209,7 @@ static const atlas_conn_callbacks link_callbacks = {
     .on_datagram = cb_datagram,
     .on_pong = cb_pong,
     .on_closed = cb_closed,
+    .on_upgrade = cb_upgrade,
 };
 
 static inline void cb_connection(void *user, atlas_ctx *ctx, atlas_conn *conn) {
@@ -224,6 +246,14 @@ static inline void cb_shutdown(void *user, atlas_ctx *ctx) {
 static inline void cb_wakeup(void *user, atlas_ctx *ctx) {
     (void)ctx;
     ((node *)user)->wakeups++;
+}
+
+static inline void cb_idle(void *user, atlas_ctx *ctx, uint64_t quiet_ns) {
+    node *nd = user;
+
+    assert_ptr_equal(ctx, nd->ctx);
+    nd->idles++;
+    nd->quiet_ns = quiet_ns;
 }
 
 /* A node on a port of its own on 127.0.0.1. */

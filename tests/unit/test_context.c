@@ -161,7 +161,10 @@ static const struct {
     {ATLAS_OPT_IPV6, 1, 0, 1, 1},
     {ATLAS_OPT_ENABLE_RELAY, 1, 0, 1, 0},
     {ATLAS_OPT_OFFER_RELAY, 0, 0, 1, 0},
-    {ATLAS_OPT_IDLE_TIMEOUT_MS, 30000, 1000, 600000, 0},
+    {ATLAS_OPT_IDLE_TIMEOUT_MS, 90000, 1000, 600000, 0},
+    {ATLAS_OPT_UPGRADE, 1, 0, 1, 0},
+    {ATLAS_OPT_KEEPALIVE_MAX_MS, 60000, 1000, 600000, 0},
+    {ATLAS_OPT_IDLE_MODE_MAX_S, 3600, 0, 86400, 0},
     {ATLAS_OPT_MAX_CONNECTIONS, 1024, 1, 1000000, 0},
     {ATLAS_OPT_MAX_STREAMS, 128, 1, 65535, 0},
     {ATLAS_OPT_MAX_MESSAGE_SIZE, 1048576, 1, 1u << 30, 0},
@@ -200,9 +203,9 @@ static void test_options(void **state) {
         assert_int_equal(atlas_set_u64(ctx, table[i].option, table[i].initial), ATLAS_OK);
     }
     assert_int_equal(atlas_set_u64(ctx, 0, 0), ATLAS_ERR_INVALID);
-    assert_int_equal(atlas_set_u64(ctx, 28, 0), ATLAS_ERR_INVALID);
+    assert_int_equal(atlas_set_u64(ctx, 31, 0), ATLAS_ERR_INVALID);
     assert_int_equal(atlas_set_u64(ctx, ATLAS_OPT_BIND4, 0), ATLAS_ERR_INVALID);
-    assert_int_equal(atlas_get_u64(ctx, 28, &value), ATLAS_ERR_INVALID);
+    assert_int_equal(atlas_get_u64(ctx, 31, &value), ATLAS_ERR_INVALID);
     assert_int_equal(atlas_set_str(ctx, ATLAS_OPT_BIND4, "127.0.0.1"), ATLAS_OK);
     assert_int_equal(atlas_set_str(ctx, ATLAS_OPT_BIND4, "::1"), ATLAS_ERR_INVALID);
     assert_int_equal(atlas_set_str(ctx, ATLAS_OPT_BIND6, "127.0.0.1"), ATLAS_ERR_INVALID);
