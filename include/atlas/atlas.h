@@ -10,6 +10,7 @@
 #include <atlas/context.h>
 #include <atlas/error.h>
 #include <atlas/identity.h>
+#include <atlas/nat.h>
 #include <atlas/peer.h>
 #include <atlas/relay.h>
 #include <atlas/stun.h>

@@ -79,6 +79,17 @@ ATLAS_API int32_t atlas_stun_cancel(atlas_stun *probe);
  * ATLAS_OK, ATLAS_ERR_INVALID, ATLAS_ERR_ADDRESS, ATLAS_ERR_LIMIT (64), ATLAS_ERR_NOMEM. */
 ATLAS_API int32_t atlas_stun_add_server(atlas_ctx *ctx, const char *server);
 
+/* Gives this node's STUN server (ATLAS_OPT_STUN_SERVER, atlas_relay_start()) a second address of
+ * this host, "IP" or "IP:PORT" or "[IPv6]:PORT" (without port: the one behind the node's own), so
+ * that it answers as RFC 5780 says and others can find out what NAT they are behind. Once for IPv4
+ * and once for IPv6; a second call replaces the first. Both addresses must reach this host as they
+ * are, without a NAT before it. Opens sockets on the alternate port at once; where the node is
+ * bound to one address (ATLAS_OPT_BIND4), on the alternate address as well. Returns ATLAS_OK,
+ * ATLAS_ERR_ADDRESS, ATLAS_ERR_INVALID when it is the node's own address or port,
+ * ATLAS_ERR_NO_ADDRESS when the host has no other address of that family, ATLAS_ERR_ADDR_IN_USE,
+ * ATLAS_ERR_FAMILY, or an error of atlas_open(). */
+ATLAS_API int32_t atlas_stun_server_alternate(atlas_ctx *ctx, const char *addr);
+
 #ifdef __cplusplus
 }
 #endif

@@ -1,6 +1,9 @@
 /* atlas/stun.h: probes and the list of configured servers. */
 #include "api/context.h"
+#include "peer/network.h"
 #include "stun/probe.h"
+
+#include <string.h>
 
 static int32_t take_options(const atlas_ctx *ctx, const atlas_stun_options *options,
                             uint64_t *timeout, atl_stun_creds *creds) {
@@ -104,6 +107,7 @@ static int32_t add_server(atlas_ctx *ctx, const char *server) {
         return ATLAS_ERR_NOMEM;
     }
     ctx->stun_servers[ctx->stun_server_count++] = copy;
+    (void)atl_network_add_server(&ctx->peers, copy);
     return ATLAS_OK;
 }
 
@@ -114,6 +118,36 @@ int32_t atlas_stun_add_server(atlas_ctx *ctx, const char *server) {
         return rv;
     }
     rv = add_server(ctx, server);
+    atl_ctx_leave(ctx);
+    return rv;
+}
+
+static int32_t parse_alternate(const char *text, atl_addr *out) {
+    if (text == NULL) {
+        return ATLAS_ERR_INVALID;
+    }
+    if (atl_addr_parse_ip(text, strlen(text), 0, out) != ATLAS_OK &&
+        (atl_addr_parse(text, out) != ATLAS_OK || out->port == 0)) {
+        return ATLAS_ERR_ADDRESS;
+    }
+    return atl_addr_is_unspecified(out) || atl_addr_is_multicast(out) ? ATLAS_ERR_ADDRESS
+                                                                      : ATLAS_OK;
+}
+
+int32_t atlas_stun_server_alternate(atlas_ctx *ctx, const char *addr) {
+    atl_addr alternate;
+    int32_t rv = atl_ctx_enter(ctx);
+
+    if (rv != ATLAS_OK) {
+        return rv;
+    }
+    rv = parse_alternate(addr, &alternate);
+    if (rv == ATLAS_OK) {
+        rv = atl_ctx_open(ctx);
+    }
+    if (rv == ATLAS_OK) {
+        rv = atl_stun_agent_set_alternate(ctx->stun, &alternate);
+    }
     atl_ctx_leave(ctx);
     return rv;
 }

@@ -29,6 +29,11 @@ void atl_stun_agent_on_datagram(atl_stun_agent *agent, const atl_rx *rx);
 /* The server is off at first. */
 void atl_stun_agent_set_server(atl_stun_agent *agent, int on);
 atl_stun_server *atl_stun_agent_server(atl_stun_agent *agent);
+/* Gives the server a second address (RFC 5780) of that address's family; port 0: the one behind the
+ * node's own. Opens sockets; a second call replaces the first. ATLAS_ERR_FAMILY,
+ * ATLAS_ERR_NO_ADDRESS when the host has no other address of that family, ATLAS_ERR_INVALID when it
+ * is the node's own address or port, ATLAS_ERR_ADDR_IN_USE, ATLAS_ERR_IO, ATLAS_ERR_NOMEM. */
+int32_t atl_stun_agent_set_alternate(atl_stun_agent *agent, const atl_addr *alternate);
 /* For transactions that are not probes (connectivity checks). */
 atl_stun_client *atl_stun_agent_client(atl_stun_agent *agent);
 

@@ -27,6 +27,9 @@ struct atl_stun_txn {
     uint8_t integrity_failed; /* an answer was discarded for it */
     uint32_t integrity;
     atl_addr asked_local; /* family 0: any */
+    atl_addr expect;      /* family 0: who is asked */
+    uint32_t change;
+    uint16_t response_port;
     char *username;
     char *password;
     atl_stun_done done;
@@ -66,6 +69,12 @@ static int32_t build_request(atl_stun_txn *txn) {
 
     atl_writer_init(&writer, txn->request, sizeof(txn->request));
     atl_stun_begin(&writer, ATL_STUN_REQUEST, ATL_STUN_BINDING, txn->id);
+    if (txn->change != 0) {
+        atl_stun_put_u32(&writer, ATL_STUN_A_CHANGE_REQUEST, txn->change);
+    }
+    if (txn->response_port != 0) {
+        atl_stun_put_response_port(&writer, txn->response_port);
+    }
     if (txn->integrity != 0) {
         size_t key_len = strlen(txn->password);
 
@@ -155,14 +164,12 @@ static int32_t copy_creds(atl_stun_txn *txn, const atl_stun_creds *creds) {
     return txn->username == NULL || txn->password == NULL ? ATLAS_ERR_NOMEM : ATLAS_OK;
 }
 
-int32_t atl_stun_client_start(atl_stun_client *client, const atl_addr *local,
-                              const atl_addr *remote, uint64_t deadline,
-                              const atl_stun_creds *creds, atl_stun_done done, void *user,
-                              atl_stun_txn **out) {
+int32_t atl_stun_client_ask(atl_stun_client *client, const atl_stun_ask *ask, atl_stun_done done,
+                            void *user, atl_stun_txn **out) {
     atl_stun_txn *txn;
     int32_t rc;
 
-    if (remote->family == 0 || remote->port == 0 || !creds_valid(creds)) {
+    if (ask->remote.family == 0 || ask->remote.port == 0 || !creds_valid(ask->creds)) {
         return ATLAS_ERR_INVALID;
     }
     if (client->txns.count >= ATL_STUN_TXNS_MAX) {
@@ -173,15 +180,16 @@ int32_t atl_stun_client_start(atl_stun_client *client, const atl_addr *local,
         return ATLAS_ERR_NOMEM;
     }
     txn->client = client;
-    txn->deadline = deadline;
+    txn->deadline = ask->deadline;
     txn->done = done;
     txn->user = user;
-    txn->reply.remote = *remote;
-    if (local != NULL) {
-        txn->asked_local = *local;
-    }
+    txn->reply.remote = ask->remote;
+    txn->asked_local = ask->local;
+    txn->expect = ask->expect;
+    txn->change = ask->change;
+    txn->response_port = ask->response_port;
     atl_timer_init(&txn->timer, on_timer, txn);
-    rc = copy_creds(txn, creds);
+    rc = copy_creds(txn, ask->creds);
     if (rc == ATLAS_OK) {
         rc = launch(txn);
     }
@@ -191,6 +199,22 @@ int32_t atl_stun_client_start(atl_stun_client *client, const atl_addr *local,
     }
     *out = txn;
     return ATLAS_OK;
+}
+
+int32_t atl_stun_client_start(atl_stun_client *client, const atl_addr *local,
+                              const atl_addr *remote, uint64_t deadline,
+                              const atl_stun_creds *creds, atl_stun_done done, void *user,
+                              atl_stun_txn **out) {
+    atl_stun_ask ask;
+
+    memset(&ask, 0, sizeof(ask));
+    if (local != NULL) {
+        ask.local = *local;
+    }
+    ask.remote = *remote;
+    ask.deadline = deadline;
+    ask.creds = creds;
+    return atl_stun_client_ask(client, &ask, done, user, out);
 }
 
 void atl_stun_client_cancel(atl_stun_client *client, atl_stun_txn *txn) {
@@ -235,7 +259,7 @@ static int may_follow(const atl_stun_txn *txn, const atl_stun_msg *msg) {
     const atl_addr *to = &msg->alternate;
     const atl_addr *from = &txn->reply.remote;
 
-    return msg->error_code == ERROR_TRY_ALTERNATE && !txn->redirected &&
+    return msg->error_code == ERROR_TRY_ALTERNATE && !txn->redirected && txn->expect.family == 0 &&
            to->family == from->family && to->port != 0 && !atl_addr_equal(to, from) &&
            !atl_addr_is_unspecified(to) && !atl_addr_is_multicast(to) &&
            !atl_addr_is_link_local(to) && (!atl_addr_is_loopback(to) || atl_addr_is_loopback(from));
@@ -266,6 +290,7 @@ static void on_success(atl_stun_txn *txn, const atl_stun_msg *msg) {
     txn->reply.stun_code = 0;
     txn->reply.reason[0] = '\0';
     txn->reply.reflexive = *mapped;
+    txn->reply.other = msg->other;
     finish(txn, ATLAS_OK);
 }
 
@@ -331,6 +356,14 @@ static int on_icmp(atl_stun_client *client, const atl_rx *rx) {
     return any;
 }
 
+static int from_whom(const atl_stun_txn *txn, uint8_t cls, const atl_addr *remote) {
+    if (txn->expect.family != 0 && atl_addr_equal(&txn->expect, remote)) {
+        return 1;
+    }
+    return (txn->expect.family == 0 || cls == ATL_STUN_ERROR) &&
+           atl_addr_equal(&txn->reply.remote, remote);
+}
+
 int atl_stun_client_on_datagram(atl_stun_client *client, const atl_rx *rx) {
     atl_stun_header header;
     atl_stun_msg msg;
@@ -350,7 +383,7 @@ int atl_stun_client_on_datagram(atl_stun_client *client, const atl_rx *rx) {
         return 0;
     }
     txn = ATL_CONTAINER(node, atl_stun_txn, node);
-    if (!atl_addr_equal(&txn->reply.remote, &rx->remote) ||
+    if (!from_whom(txn, header.cls, &rx->remote) ||
         atl_stun_parse(rx->data, rx->len, &msg) != ATLAS_OK ||
         (header.cls == ATL_STUN_ERROR && msg.error_code == 0)) {
         return 0;
@@ -393,6 +426,10 @@ void atl_stun_client_free(atl_stun_client *client) {
     }
     atl_hashmap_free(&client->txns);
     atl_free(client->env, client);
+}
+
+int atl_stun_client_knows(const atl_stun_client *client, const uint8_t id[ATL_STUN_ID_LEN]) {
+    return atl_hashmap_get(&client->txns, id, ATL_STUN_ID_LEN) != NULL;
 }
 
 size_t atl_stun_client_count(const atl_stun_client *client) {

@@ -42,12 +42,24 @@ typedef struct atl_stun_reply {
     atl_addr remote;        /* who was asked last: the alternate server when one was followed */
     atl_addr local;         /* where the answer arrived; family 0 when there was none */
     atl_addr reflexive;     /* family 0 unless code is ATLAS_OK */
+    atl_addr other;         /* the server's OTHER-ADDRESS; family 0: none, or not ATLAS_OK */
     char reason[128];       /* the server's own words, printable ASCII; "" without */
 } atl_stun_reply;
 
 /* Called once, from atl_stun_client_on_datagram() or a timer, never from inside start; the
  * transaction is gone then. */
 typedef void (*atl_stun_done)(void *user, const atl_stun_reply *reply);
+
+/* What is asked. Zero-initialised but for remote and deadline it is a plain Binding request. */
+typedef struct atl_stun_ask {
+    atl_addr local; /* family 0: any */
+    atl_addr remote;
+    atl_addr expect;             /* who will answer; family 0: who is asked */
+    uint64_t deadline;           /* nanoseconds, absolute */
+    const atl_stun_creds *creds; /* NULL: none */
+    uint32_t change;             /* ATL_STUN_CHANGE_*: the bits of CHANGE-REQUEST */
+    uint16_t response_port;      /* 0: no RESPONSE-PORT */
+} atl_stun_ask;
 
 int32_t atl_stun_client_new(atl_loop *loop, atl_stun_send send, void *send_user,
                             atl_stun_client **out);
@@ -61,11 +73,18 @@ int32_t atl_stun_client_start(atl_stun_client *client, const atl_addr *local,
                               const atl_addr *remote, uint64_t deadline,
                               const atl_stun_creds *creds, atl_stun_done done, void *user,
                               atl_stun_txn **out);
+/* The same with all that can be asked. Errors are taken from whom is asked and whom is expected,
+ * addresses from the latter alone. */
+int32_t atl_stun_client_ask(atl_stun_client *client, const atl_stun_ask *ask, atl_stun_done done,
+                            void *user, atl_stun_txn **out);
 /* Ends a transaction without callback. */
 void atl_stun_client_cancel(atl_stun_client *client, atl_stun_txn *txn);
 
 /* A STUN response, or an ICMP error. Returns 1 when it belonged to a transaction. */
 int atl_stun_client_on_datagram(atl_stun_client *client, const atl_rx *rx);
+
+/* 1 when a transaction with this id runs. */
+int atl_stun_client_knows(const atl_stun_client *client, const uint8_t id[ATL_STUN_ID_LEN]);
 
 size_t atl_stun_client_count(const atl_stun_client *client);
 

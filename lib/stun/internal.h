@@ -1,15 +1,18 @@
-/* What agent.c and probe.c share. */
+/* What agent.c, probe.c and nat.c share. */
 #ifndef ATL_STUN_INTERNAL_H
 #define ATL_STUN_INTERNAL_H
 
 #include "stun/agent.h"
+#include "stun/alternate.h"
 
 struct atl_stun_agent {
     atl_stun_agent_config config;
     atl_stun_client *client;
     atl_stun_server *server;
     int serving;
-    atl_list probes; /* atlas_stun.node */
+    atl_stun_alternate *alternate[2]; /* IPv4, IPv6 */
+    atl_list probes;                  /* atlas_stun.node */
+    atl_list nats;                    /* atlas_nat.node */
 };
 
 /* The local address towards `remote`, port included; with remote NULL, the first address of

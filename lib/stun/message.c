@@ -257,6 +257,34 @@ static void note_unknown(uint16_t type, atl_stun_msg *m) {
     }
 }
 
+static int32_t parse_change(atl_reader value, atl_stun_msg *m) {
+    uint32_t bits;
+
+    if (atl_read_u32(&value, &bits) != ATLAS_OK || value.left != 0) {
+        return ATLAS_ERR_MALFORMED;
+    }
+    if (!m->has_change) {
+        m->has_change = 1;
+        m->change = (uint8_t)(bits & (ATL_STUN_CHANGE_PORT | ATL_STUN_CHANGE_IP));
+    }
+    return ATLAS_OK;
+}
+
+/* RFC 5780 section 7.5 says a port and two bytes of padding; whether the length counts those is
+ * taken either way by others. */
+static int32_t parse_response_port(atl_reader value, atl_stun_msg *m) {
+    uint16_t port;
+
+    if (atl_read_u16(&value, &port) != ATLAS_OK || (value.left != 0 && value.left != 2)) {
+        return ATLAS_ERR_MALFORMED;
+    }
+    if (!m->has_response_port) {
+        m->has_response_port = 1;
+        m->response_port = port;
+    }
+    return ATLAS_OK;
+}
+
 /* Whether an attribute of this type is to be ignored because of the integrity before it. */
 static int behind_integrity(const atl_stun_msg *m, uint16_t type) {
     if (type == ATL_STUN_A_FINGERPRINT) {
@@ -295,6 +323,25 @@ static int32_t parse_text(uint16_t type, atl_reader value, atl_stun_msg *m) {
     }
 }
 
+/* NAT behaviour discovery (RFC 5780), and then all the rest. */
+static int32_t parse_behaviour(uint16_t type, atl_reader value, atl_stun_msg *m) {
+    switch (type) {
+    case ATL_STUN_A_CHANGE_REQUEST:
+        return parse_change(value, m);
+    case ATL_STUN_A_RESPONSE_PORT:
+        return parse_response_port(value, m);
+    case ATL_STUN_A_PADDING:
+        m->has_padding = 1;
+        return ATLAS_OK;
+    case ATL_STUN_A_RESPONSE_ORIGIN:
+        return parse_addr(value, NULL, &m->origin);
+    case ATL_STUN_A_OTHER_ADDRESS:
+        return parse_addr(value, NULL, &m->other);
+    default:
+        return parse_text(type, value, m);
+    }
+}
+
 static int32_t parse_attr(uint16_t type, atl_reader value, size_t at, atl_stun_msg *m) {
     switch (type) {
     case ATL_STUN_A_MAPPED_ADDRESS:
@@ -322,7 +369,7 @@ static int32_t parse_attr(uint16_t type, atl_reader value, size_t at, atl_stun_m
     case ATL_STUN_A_ICE_CONTROLLED:
         return parse_tie_breaker(value, m, &m->has_controlled);
     default:
-        return parse_text(type, value, m);
+        return parse_behaviour(type, value, m);
     }
 }
 
@@ -447,6 +494,10 @@ void atl_stun_put_xor_addr(atl_writer *writer, uint16_t type, const atl_addr *ad
     if (writer->error == ATLAS_OK) {
         put_addr(writer, type, addr, writer->data + 4);
     }
+}
+
+void atl_stun_put_response_port(atl_writer *writer, uint16_t port) {
+    atl_stun_put_u32(writer, ATL_STUN_A_RESPONSE_PORT, (uint32_t)port << 16);
 }
 
 void atl_stun_put_error(atl_writer *writer, uint16_t code, const char *reason) {

@@ -27,6 +27,7 @@
 
 /* Attribute types. */
 #define ATL_STUN_A_MAPPED_ADDRESS 0x0001
+#define ATL_STUN_A_CHANGE_REQUEST 0x0003 /* RFC 5780, as PADDING to OTHER-ADDRESS below */
 #define ATL_STUN_A_USERNAME 0x0006
 #define ATL_STUN_A_INTEGRITY 0x0008
 #define ATL_STUN_A_ERROR_CODE 0x0009
@@ -39,6 +40,8 @@
 #define ATL_STUN_A_XOR_MAPPED_ADDRESS 0x0020
 #define ATL_STUN_A_PRIORITY 0x0024
 #define ATL_STUN_A_USE_CANDIDATE 0x0025
+#define ATL_STUN_A_PADDING 0x0026
+#define ATL_STUN_A_RESPONSE_PORT 0x0027
 #define ATL_STUN_A_PASSWORD_ALGORITHMS 0x8002
 #define ATL_STUN_A_ALTERNATE_DOMAIN 0x8003
 #define ATL_STUN_A_SOFTWARE 0x8022
@@ -46,6 +49,12 @@
 #define ATL_STUN_A_FINGERPRINT 0x8028
 #define ATL_STUN_A_ICE_CONTROLLED 0x8029
 #define ATL_STUN_A_ICE_CONTROLLING 0x802a
+#define ATL_STUN_A_RESPONSE_ORIGIN 0x802b
+#define ATL_STUN_A_OTHER_ADDRESS 0x802c
+
+/* Bits of CHANGE-REQUEST. */
+#define ATL_STUN_CHANGE_PORT 0x2u
+#define ATL_STUN_CHANGE_IP 0x4u
 
 /* An attribute's value inside the datagram; data NULL: the attribute is absent. */
 typedef struct atl_stun_view {
@@ -66,6 +75,8 @@ typedef struct atl_stun_msg {
     atl_addr mapped;     /* family 0: absent */
     atl_addr xor_mapped; /* family 0: absent */
     atl_addr alternate;  /* family 0: absent */
+    atl_addr origin;     /* RESPONSE-ORIGIN; family 0: absent */
+    atl_addr other;      /* OTHER-ADDRESS; family 0: absent */
     atl_stun_view username;
     atl_stun_view userhash; /* 32 bytes */
     atl_stun_view realm;
@@ -79,6 +90,11 @@ typedef struct atl_stun_msg {
     uint8_t has_priority;
     uint8_t has_controlling;
     uint8_t has_controlled;
+    uint8_t has_change;        /* CHANGE-REQUEST, its bits in `change` */
+    uint8_t has_response_port; /* RESPONSE-PORT, its port in `response_port` */
+    uint8_t has_padding;       /* PADDING */
+    uint8_t change;            /* ATL_STUN_CHANGE_*; other bits are dropped */
+    uint16_t response_port;
     uint32_t priority;
     uint64_t tie_breaker;    /* of ICE-CONTROLLING or ICE-CONTROLLED */
     size_t integrity_at;     /* offset of the MESSAGE-INTEGRITY attribute; 0: absent */
@@ -110,6 +126,7 @@ void atl_stun_put_u32(atl_writer *writer, uint16_t type, uint32_t value);
 void atl_stun_put_u64(atl_writer *writer, uint16_t type, uint64_t value);
 void atl_stun_put_addr(atl_writer *writer, uint16_t type, const atl_addr *addr);
 void atl_stun_put_xor_addr(atl_writer *writer, uint16_t type, const atl_addr *addr);
+void atl_stun_put_response_port(atl_writer *writer, uint16_t port);
 void atl_stun_put_error(atl_writer *writer, uint16_t code, const char *reason);
 void atl_stun_put_unknown(atl_writer *writer, const uint16_t *types, size_t n);
 void atl_stun_put_sha1(atl_writer *writer, const void *key, size_t key_len);

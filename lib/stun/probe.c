@@ -41,7 +41,8 @@ struct atlas_stun {
     uint64_t deadline;
     atl_timer timer; /* ends look-ups; transactions have the same deadline themselves */
     atl_task final;
-    size_t outstanding; /* look-ups, transactions, results not delivered */
+    const atl_stun_reply *reply; /* whose result is being delivered */
+    size_t outstanding;          /* look-ups, transactions, results not delivered */
     int32_t last_error;
     uint8_t answered; /* at least one server gave an address */
     uint8_t cancelled;
@@ -135,7 +136,9 @@ static void deliver(atl_task *task) {
     result.local = local;
     result.text = text;
     probe->outstanding--;
+    probe->reply = reply;
     probe->cb(probe->user, probe, &result, ATLAS_OK);
+    probe->reply = NULL;
     settle(probe);
 }
 
@@ -369,6 +372,10 @@ void atl_stun_probe_cancel(atlas_stun *probe) {
 
 atlas_stun *atl_stun_probe_of(atl_list *node) {
     return ATL_CONTAINER(node, atlas_stun, node);
+}
+
+const atl_stun_reply *atl_stun_probe_reply(const atlas_stun *probe) {
+    return probe->reply;
 }
 
 void *atl_stun_probe_owner(const atlas_stun *probe) {

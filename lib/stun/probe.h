@@ -25,6 +25,8 @@ void atl_stun_probe_cancel(atlas_stun *probe);
 void atl_stun_probe_free(atlas_stun *probe);
 /* The probe that is linked by this node of the agent's list. */
 atlas_stun *atl_stun_probe_of(atl_list *node);
+/* During a result callback: the whole answer behind it. */
+const atl_stun_reply *atl_stun_probe_reply(const atlas_stun *probe);
 /* The `user` of the agent's configuration. */
 void *atl_stun_probe_owner(const atlas_stun *probe);
 

@@ -240,6 +240,12 @@ static const struct {
     {"USE-CANDIDATE of 4", "00010008" COOKIE_ID "0025000401020304", ATLAS_ERR_MALFORMED},
     {"ICE-CONTROLLED of 4", "00010008" COOKIE_ID "8029000401020304", ATLAS_ERR_MALFORMED},
     {"ICE-CONTROLLING of 4", "00010008" COOKIE_ID "802a000401020304", ATLAS_ERR_MALFORMED},
+    {"CHANGE-REQUEST of 3", "00010008" COOKIE_ID "0003000301020300", ATLAS_ERR_MALFORMED},
+    {"RESPONSE-PORT of 1", "00010008" COOKIE_ID "0027000101000000", ATLAS_ERR_MALFORMED},
+    {"RESPONSE-PORT of 6", "0001000c" COOKIE_ID "002700060102030405060000", ATLAS_ERR_MALFORMED},
+    {"OTHER-ADDRESS, family 3", "0101000c" COOKIE_ID "802c0008000304d201020304",
+     ATLAS_ERR_MALFORMED},
+    {"RESPONSE-ORIGIN cut", "01010008" COOKIE_ID "802b0004000104d2", ATLAS_ERR_MALFORMED},
     {"FINGERPRINT of 3", "00010008" COOKIE_ID "8028000301020300", ATLAS_ERR_MALFORMED},
     {"FINGERPRINT wrong", "00010008" COOKIE_ID "8028000401020304", ATLAS_ERR_SIGNATURE},
 };
@@ -318,6 +324,11 @@ static void everything_round_trips(void **state) {
     atl_stun_put(&writer, ATL_STUN_A_USE_CANDIDATE, NULL, 0);
     atl_stun_put_u32(&writer, ATL_STUN_A_PRIORITY, 0xfffffffe);
     atl_stun_put_u64(&writer, ATL_STUN_A_ICE_CONTROLLING, 0x0102030405060708);
+    atl_stun_put_u32(&writer, ATL_STUN_A_CHANGE_REQUEST, 0xfffffff0 | ATL_STUN_CHANGE_IP);
+    atl_stun_put_response_port(&writer, 40001);
+    atl_stun_put(&writer, ATL_STUN_A_PADDING, "abc", 3);
+    atl_stun_put_addr(&writer, ATL_STUN_A_RESPONSE_ORIGIN, &a4);
+    atl_stun_put_addr(&writer, ATL_STUN_A_OTHER_ADDRESS, &a6);
     atl_stun_put_sha1(&writer, "k", 1);
     atl_stun_put_sha256(&writer, "k", 1);
     atl_stun_put_fingerprint(&writer);
@@ -327,6 +338,12 @@ static void everything_round_trips(void **state) {
     assert_addr(&msg.xor_mapped, "[2001:db8::7]:65535");
     assert_addr(&msg.mapped, "198.51.100.7:1");
     assert_addr(&msg.alternate, "[2001:db8::7]:65535");
+    assert_addr(&msg.origin, "198.51.100.7:1");
+    assert_addr(&msg.other, "[2001:db8::7]:65535");
+    assert_true(msg.has_change && msg.has_response_port && msg.has_padding);
+    assert_int_equal(msg.change, ATL_STUN_CHANGE_IP);
+    assert_int_equal(msg.response_port, 40001);
+    assert_int_equal(msg.unknown_count, 0);
     assert_int_equal(msg.error_code, 420);
     assert_view(&msg.reason, "Unknown Attribute");
     assert_int_equal(msg.unknown_list.len, 6);
