@@ -302,6 +302,60 @@ static void a_second_start_keeps_the_budgets(void **state) {
     pw_free(w);
 }
 
+/* With long round trips there is no time for all requests: the end is the end. */
+static void an_attempt_ends_in_time(void **state) {
+    pw *w = pw_new();
+    atl_candidate local = {.kind = ATLAS_CANDIDATE_HOST, .addr = pw_addr("10.0.0.1:4000")};
+    atl_candidate remote = {.kind = ATLAS_CANDIDATE_HOST, .addr = pw_addr("203.0.113.9:9")};
+
+    (void)state;
+    assert_int_equal(atl_punch_start(w->host[0].punch, &local, 1, &remote, 1, BUDGET, 600 * ATL_MS),
+                     ATLAS_OK);
+    pw_run(w, ATL_PUNCH_TIME - 1);
+    assert_int_equal(w->host[0].ended, 0);
+    pw_run(w, ATL_PUNCH_TIME);
+    assert_int_equal(w->host[0].ended, 1);
+    assert_int_equal(w->host[0].report.code, ATLAS_ERR_TIMEOUT);
+    assert_int_equal(w->host[0].report.duration, ATL_PUNCH_TIME);
+    assert_int_equal(w->host[0].report.requests, 3); /* at 0, 0.72 and 1.8 s */
+    pw_free(w);
+}
+
+/* Many pairs: each is asked once before any is asked twice, and all limits hold. */
+static void many_pairs_take_turns(void **state) {
+    pw *w = pw_new();
+    atl_candidate local = {.kind = ATLAS_CANDIDATE_HOST, .addr = pw_addr("10.0.0.1:4000")};
+    atl_candidate remote[ATL_PUNCH_PAIRS + 8];
+    size_t i;
+    size_t k;
+
+    (void)state;
+    pw_place(w, 0, NAT_NONE, "10.0.0.1:4000", "192.0.2.1:1");
+    memset(remote, 0, sizeof(remote));
+    for (i = 0; i < ATL_COUNT(remote); i++) {
+        remote[i].kind = ATLAS_CANDIDATE_HOST;
+        remote[i].priority = (uint32_t)(1000 - i);
+        remote[i].addr = pw_addr("203.0.113.0:9");
+        remote[i].addr.ip[3] = (uint8_t)(1 + i / 4);
+        remote[i].addr.port = (uint16_t)(9 + i);
+    }
+    assert_int_equal(
+        atl_punch_start(w->host[0].punch, &local, 1, remote, ATL_COUNT(remote), 1000000, 0),
+        ATLAS_OK);
+    pw_run(w, 4 * ATL_SECOND);
+    assert_int_equal(w->host[0].ended, 1);
+    assert_int_equal(w->host[0].report.pairs, ATL_PUNCH_PAIRS);
+    /* four ports an IP address: its limit comes before theirs */
+    assert_int_equal(w->host[0].report.requests, ATL_PUNCH_PAIRS / 4 * ATL_PUNCH_PER_IP);
+    for (i = 0; i < ATL_PUNCH_PAIRS; i++) {
+        for (k = 0; k < i; k++) {
+            assert_false(atl_addr_equal(&w->log[i].dst, &w->log[k].dst));
+        }
+    }
+    check_limits(w, 1000000);
+    pw_free(w);
+}
+
 /* A stopped attempt says nothing more; the next begins anew, and its requests are new too. */
 static void stop_and_start_again(void **state) {
     pw *w = pw_new();
@@ -395,6 +449,8 @@ int main(void) {
         cmocka_unit_test(heard_but_not_answered),
         cmocka_unit_test(early_checks_count),
         cmocka_unit_test(a_second_start_keeps_the_budgets),
+        cmocka_unit_test(an_attempt_ends_in_time),
+        cmocka_unit_test(many_pairs_take_turns),
         cmocka_unit_test(stop_and_start_again),
         cmocka_unit_test(upcalls_may_end_it),
         cmocka_unit_test(memory_failures_leave_nothing),

@@ -62,62 +62,62 @@ static void ask_all(atl_checks *checks, char *out, size_t cap) {
     }
 }
 
+static const struct {
+    const char *name;
+    const char *local;
+    const char *remote;
+    const char *asked;
+} FORMED[] = {
+    {"one and one", "10.0.0.1:1", "192.0.2.1:2", "*>192.0.2.1:2"},
+    {"other family", "10.0.0.1:1", "[2001:db8::1]:2", ""},
+    {"families apart", "10.0.0.1:1 [2001:db8::2]:1", "192.0.2.1:2 [2001:db8::1]:2",
+     "*>192.0.2.1:2 *>[2001:db8::1]:2"},
+    {"each once", "10.0.0.1:1", "192.0.2.1:2 192.0.2.1:2", "*>192.0.2.1:2"},
+    {"each kind in turn", "10.0.0.1:1", "192.168.0.1:2 192.168.1.1:2 ~192.0.2.1:2 ~192.0.2.2:2",
+     "*>192.168.0.1:2 *>192.0.2.1:2 *>192.168.1.1:2 *>192.0.2.2:2"},
+    {"Wi-Fi and cellular", "10.0.0.1:1 100.64.0.9:1", "192.0.2.1:2 192.0.2.2:2",
+     "10.0.0.1>192.0.2.1:2 10.0.0.1>192.0.2.2:2 100.64.0.9>192.0.2.1:2 100.64.0.9>192.0.2.2:2"},
+    {"at most three of ours", "10.0.0.1:1 10.0.1.1:1 10.0.2.1:1 10.0.3.1:1", "192.0.2.1:2",
+     "10.0.0.1>192.0.2.1:2 10.0.1.1>192.0.2.1:2 10.0.2.1>192.0.2.1:2"},
+    {"one IPv6 network", "[2001:db8::1]:1 [2001:db8::2]:1", "[2001:db8:1::1]:2",
+     "*>[2001:db8:1::1]:2"},
+    {"two IPv6 networks", "[2001:db8::1]:1 [2001:db8:9::2]:1", "[2001:db8:1::1]:2",
+     "2001:db8::1>[2001:db8:1::1]:2 2001:db8:9::2>[2001:db8:1::1]:2"},
+    {"reflexive alone", "~198.51.100.1:7", "192.0.2.1:2", "*>192.0.2.1:2"},
+    {"loopback not from outside", "10.0.0.1:1", "127.0.0.1:2 [::1]:2", ""},
+    {"loopback with loopback", "10.0.0.1:1 127.0.0.1:1", "127.0.0.1:2", "*>127.0.0.1:2"},
+    {"no way out of loopback", "127.0.0.1:1", "192.0.2.1:2", ""},
+    {"link-local gets our scope", "[2001:db8::1]:1 [fe80::1%3]:1 [fe80::1%4]:1", "[fe80::9]:2",
+     "fe80::1%3>[fe80::9%3]:2 fe80::1%4>[fe80::9%4]:2"},
+    {"link-local only with such", "[2001:db8::1]:1", "[fe80::9]:2", ""},
+    {"no global from link-local", "[fe80::1%3]:1", "[2001:db8::1]:2", ""},
+    {"IPv4 link-local", "169.254.1.1:1", "169.254.2.2:2 192.0.2.1:2", "169.254.1.1>169.254.2.2:2"},
+    {"never there", "10.0.0.1:1 [2001:db8::1]:1",
+     "0.0.0.0:2 224.0.0.1:2 255.255.255.255:2 240.0.0.1:2 0.1.2.3:2 192.0.2.1:0 [::]:2 "
+     "[ff02::1]:2 [ff0e::1]:2",
+     ""},
+    {"not ourselves", "10.0.0.1:1 ~198.51.100.1:7", "10.0.0.1:1 198.51.100.1:7 10.0.0.1:2",
+     "*>10.0.0.1:2"},
+};
+
 static void pairs_are_formed(void **state) {
-    static const struct {
-        const char *name;
-        const char *local;
-        const char *remote;
-        const char *asked;
-    } rows[] = {
-        {"one and one", "10.0.0.1:1", "192.0.2.1:2", "*>192.0.2.1:2"},
-        {"other family", "10.0.0.1:1", "[2001:db8::1]:2", ""},
-        {"families apart", "10.0.0.1:1 [2001:db8::2]:1", "192.0.2.1:2 [2001:db8::1]:2",
-         "*>192.0.2.1:2 *>[2001:db8::1]:2"},
-        {"each once", "10.0.0.1:1", "192.0.2.1:2 192.0.2.1:2", "*>192.0.2.1:2"},
-        {"each kind in turn", "10.0.0.1:1", "192.168.0.1:2 192.168.1.1:2 ~192.0.2.1:2 ~192.0.2.2:2",
-         "*>192.168.0.1:2 *>192.0.2.1:2 *>192.168.1.1:2 *>192.0.2.2:2"},
-        {"Wi-Fi and cellular", "10.0.0.1:1 100.64.0.9:1", "192.0.2.1:2 192.0.2.2:2",
-         "10.0.0.1>192.0.2.1:2 10.0.0.1>192.0.2.2:2 100.64.0.9>192.0.2.1:2 100.64.0.9>192.0.2.2:2"},
-        {"at most three of ours", "10.0.0.1:1 10.0.1.1:1 10.0.2.1:1 10.0.3.1:1", "192.0.2.1:2",
-         "10.0.0.1>192.0.2.1:2 10.0.1.1>192.0.2.1:2 10.0.2.1>192.0.2.1:2"},
-        {"one IPv6 network", "[2001:db8::1]:1 [2001:db8::2]:1", "[2001:db8:1::1]:2",
-         "*>[2001:db8:1::1]:2"},
-        {"two IPv6 networks", "[2001:db8::1]:1 [2001:db8:9::2]:1", "[2001:db8:1::1]:2",
-         "2001:db8::1>[2001:db8:1::1]:2 2001:db8:9::2>[2001:db8:1::1]:2"},
-        {"reflexive alone", "~198.51.100.1:7", "192.0.2.1:2", "*>192.0.2.1:2"},
-        {"loopback not from outside", "10.0.0.1:1", "127.0.0.1:2 [::1]:2", ""},
-        {"loopback with loopback", "10.0.0.1:1 127.0.0.1:1", "127.0.0.1:2", "*>127.0.0.1:2"},
-        {"no way out of loopback", "127.0.0.1:1", "192.0.2.1:2", ""},
-        {"link-local gets our scope", "[2001:db8::1]:1 [fe80::1%3]:1 [fe80::1%4]:1", "[fe80::9]:2",
-         "fe80::1%3>[fe80::9%3]:2 fe80::1%4>[fe80::9%4]:2"},
-        {"link-local only with such", "[2001:db8::1]:1", "[fe80::9]:2", ""},
-        {"no global from link-local", "[fe80::1%3]:1", "[2001:db8::1]:2", ""},
-        {"IPv4 link-local", "169.254.1.1:1", "169.254.2.2:2 192.0.2.1:2",
-         "169.254.1.1>169.254.2.2:2"},
-        {"never there", "10.0.0.1:1 [2001:db8::1]:1",
-         "0.0.0.0:2 224.0.0.1:2 255.255.255.255:2 240.0.0.1:2 0.1.2.3:2 192.0.2.1:0 [::]:2 "
-         "[ff02::1]:2 [ff0e::1]:2",
-         ""},
-        {"not ourselves", "10.0.0.1:1 ~198.51.100.1:7", "10.0.0.1:1 198.51.100.1:7 10.0.0.1:2",
-         "*>10.0.0.1:2"},
-    };
     size_t i;
 
     (void)state;
-    for (i = 0; i < ATL_COUNT(rows); i++) {
+    for (i = 0; i < ATL_COUNT(FORMED); i++) {
         atl_candidate local[16];
         atl_candidate remote[16];
         atl_checks *checks = new_checks();
         char asked[1024];
-        size_t n_local = parse_list(rows[i].local, local);
-        size_t n_remote = parse_list(rows[i].remote, remote);
+        size_t n_local = parse_list(FORMED[i].local, local);
+        size_t n_remote = parse_list(FORMED[i].remote, remote);
 
         atl_checks_add(checks, local, n_local, remote, n_remote, 1);
         /* again changes nothing */
         atl_checks_add(checks, local, n_local, remote, n_remote, 1);
         ask_all(checks, asked, sizeof(asked));
-        if (strcmp(asked, rows[i].asked) != 0) {
-            fail_msg("%s: asked \"%s\", not \"%s\"", rows[i].name, asked, rows[i].asked);
+        if (strcmp(asked, FORMED[i].asked) != 0) {
+            fail_msg("%s: asked \"%s\", not \"%s\"", FORMED[i].name, asked, FORMED[i].asked);
         }
         free(checks);
     }
