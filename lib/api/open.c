@@ -2,6 +2,8 @@
  * addresses. */
 #include "api/context.h"
 
+#include "peer/network.h"
+
 #include <string.h>
 
 #define LOCAL_ADDRS 64
@@ -11,7 +13,7 @@
 static void on_stun(void *user, const atl_rx *rx) {
     atlas_ctx *ctx = user;
 
-    if (ctx->stun != NULL) {
+    if (!atl_network_on_stun(&ctx->peers, rx) && ctx->stun != NULL) {
         atl_stun_agent_on_datagram(ctx->stun, rx);
     }
 }
@@ -112,6 +114,7 @@ static int32_t open_stun(atlas_ctx *ctx) {
 }
 
 int32_t atl_ctx_open(atlas_ctx *ctx) {
+    size_t i;
     int32_t rv;
 
     if (ctx->shutdown != ATL_SHUTDOWN_NO) {
@@ -126,7 +129,10 @@ int32_t atl_ctx_open(atlas_ctx *ctx) {
     }
     rv = open_stun(ctx);
     if (rv == ATLAS_OK) {
-        rv = atl_peers_open(&ctx->peers, ctx->ep);
+        rv = atl_peers_open(&ctx->peers, ctx->ep, atl_stun_agent_client(ctx->stun));
+    }
+    for (i = 0; rv == ATLAS_OK && i < ctx->stun_server_count; i++) {
+        rv = atl_network_add_server(&ctx->peers, ctx->stun_servers[i]);
     }
     if (rv != ATLAS_OK) {
         atl_stun_agent_free(ctx->stun);

@@ -4,6 +4,8 @@
 #include "peer/datagram.h"
 #include "peer/dial.h"
 #include "peer/manager.h"
+#include "peer/network.h"
+#include "peer/silence.h"
 #include "peer/stream.h"
 
 #include <string.h>
@@ -82,8 +84,13 @@ int32_t atl_conn_new(atl_peers *peers, const atl_peer_id *peer, int dialer, atla
     atl_list_init(&conn->streams);
     atl_messages_init(conn);
     atl_control_init(conn);
+    atl_paths_init(conn);
     atl_list_append(&peers->conns, &conn->node);
     peers->count++;
+    if (dialer) {
+        /* by the time that it is connected this node knows its addresses */
+        atl_network_gather(peers);
+    }
     *out = conn;
     return ATLAS_OK;
 }
@@ -108,6 +115,7 @@ void atl_conn_free(atlas_conn *conn) {
         atl_qconn_quiet(conn->q);
     }
     atl_streams_free(conn);
+    atl_paths_free(conn);
     atl_control_free(conn);
     atl_messages_free(conn);
     if (conn->q != NULL) {
@@ -144,7 +152,6 @@ void atl_conn_adopt(atlas_conn *conn, atl_qconn *q) {
 
     conn->q = q;
     atl_qconn_set_ops(q, &conn_ops, conn);
-    atl_qconn_keepalive(q, conn->peers->limits.idle_timeout / 3);
     if (!conn->dialer) {
         atl_timer_set(conn->peers->loop, &conn->hello_timer,
                       atl_conn_now(conn) + conn->peers->limits.handshake_timeout);
@@ -158,6 +165,7 @@ void atl_conn_adopt(atlas_conn *conn, atl_qconn *q) {
     }
     conn->ready = 1;
     conn->path_reason = "connected";
+    atl_paths_begin(conn);
     atl_conn_post(conn);
 }
 
@@ -169,6 +177,7 @@ void atl_conn_hello(atlas_conn *conn) {
     conn->state = ATL_CONN_STATE_OPEN;
     conn->ready = 1;
     conn->path_reason = "connected";
+    atl_paths_begin(conn);
     atl_conn_post(conn);
 }
 
@@ -193,6 +202,7 @@ void atl_conn_close(atlas_conn *conn, int32_t code, uint64_t app_code, uint64_t 
     }
     set_end(conn, code, app_code, text);
     conn->state = ATL_CONN_STATE_CLOSING;
+    atl_paths_free(conn);
     atl_timer_clear(conn->peers->loop, &conn->hello_timer);
     atl_qconn_close(conn->q, wire, text);
 }
@@ -208,6 +218,7 @@ void atl_conn_ended(atlas_conn *conn, int32_t code, uint64_t app_code, const cha
     conn->q = NULL;
     atl_dial_free(conn);
     atl_timer_clear(conn->peers->loop, &conn->hello_timer);
+    atl_paths_free(conn);
     atl_control_free(conn);
     atl_messages_ended(conn);
     atl_streams_ended(conn);
@@ -245,13 +256,39 @@ static void on_datagram(void *user, atl_qconn *q, const uint8_t *data, size_t le
 }
 
 static void on_path(void *user, atl_qconn *q) {
+    (void)q;
+    atl_paths_on_path(user);
+}
+
+static void on_path_failed(void *user, atl_qconn *q, uint64_t id) {
+    (void)q;
+    atl_paths_on_failed(user, id);
+}
+
+static void on_path_lost(void *user, atl_qconn *q, uint64_t id, int32_t code) {
     atlas_conn *conn = user;
 
     (void)q;
-    if (conn->path_reason == NULL) {
-        conn->path_reason = "the address of this side or of the peer changed";
+    if (conn->state == ATL_CONN_STATE_OPEN) {
+        atl_paths_on_lost(conn, id, code);
+    } else {
+        atl_conn_close(conn, code, 0, ATL_CLOSE_UNUSED, atlas_error_text(code));
     }
-    atl_conn_post(conn);
+}
+
+static void on_silent(void *user, atl_qconn *q, uint64_t silent) {
+    (void)q;
+    atl_paths_on_silent(user, silent);
+}
+
+static void on_heard(void *user, atl_qconn *q) {
+    (void)q;
+    atl_paths_on_heard(user);
+}
+
+static void on_stray(void *user, atl_qconn *q, uint64_t id, const atl_qpath *real) {
+    (void)q;
+    atl_paths_on_stray(user, id, real);
 }
 
 static void on_closed(void *user, atl_qconn *q, const atl_qclose *why) {
@@ -272,6 +309,11 @@ static const atl_qconn_ops conn_ops = {
     .on_streams_allowed = on_streams_allowed,
     .on_datagram = on_datagram,
     .on_path = on_path,
+    .on_path_failed = on_path_failed,
+    .on_path_lost = on_path_lost,
+    .on_silent = on_silent,
+    .on_heard = on_heard,
+    .on_stray = on_stray,
     .on_closed = on_closed,
 };
 

@@ -9,6 +9,7 @@
 
 #include "peer/control_stream.h"
 #include "peer/message.h"
+#include "peer/paths.h"
 #include "peer/relays.h"
 #include "quic/circuit.h"
 
@@ -52,6 +53,7 @@ struct atlas_conn {
     atl_list streams; /* atlas_stream.node */
     atl_messages messages;
     atl_control control;
+    atl_paths paths;
     size_t datagrams; /* waiting for delivery */
     int32_t code;     /* why it ended, or will have ended */
     uint64_t app_code;

@@ -3,6 +3,8 @@
 #include "peer/codes.h"
 #include "peer/conn.h"
 #include "peer/manager.h"
+#include "peer/upgrade.h"
+#include "peer/upkeep.h"
 
 #include <string.h>
 
@@ -29,8 +31,7 @@ static uint64_t known(void *user, uint64_t type) {
 
 /* ---- sending ---- */
 
-/* A whole capsule or nothing. */
-static int32_t put(atlas_conn *conn, const uint8_t *data, size_t len) {
+int32_t atl_control_put(atlas_conn *conn, const uint8_t *data, size_t len) {
     atl_qstream *q = conn->control.q;
     size_t taken = 0;
     int32_t rv;
@@ -60,7 +61,7 @@ static int32_t say_hello(atlas_conn *conn) {
     hello.version = ATL_CTRL_VERSION;
     memcpy(hello.agent, AGENT, sizeof(AGENT));
     rv = atl_ctrl_hello_encode(&hello, buf, sizeof(buf), &len);
-    return rv != ATLAS_OK ? rv : put(conn, buf, len);
+    return rv != ATLAS_OK ? rv : atl_control_put(conn, buf, len);
 }
 
 /* ---- pings ---- */
@@ -110,7 +111,7 @@ int32_t atl_control_ping(atlas_conn *conn, uint64_t *id) {
     msg.timestamp = ping->sent;
     rv = atl_ctrl_ping_encode(&msg, buf, sizeof(buf), &len);
     if (rv == ATLAS_OK) {
-        rv = put(conn, buf, len);
+        rv = atl_control_put(conn, buf, len);
     }
     if (rv != ATLAS_OK) {
         ping_free(conn, ping);
@@ -153,7 +154,7 @@ static int32_t on_ping(atlas_conn *conn, const uint8_t *value, size_t len) {
         return rv;
     }
     if (atl_ctrl_pong_encode(&msg, buf, sizeof(buf), &n) == ATLAS_OK) {
-        (void)put(conn, buf, n);
+        (void)atl_control_put(conn, buf, n);
     }
     return ATLAS_OK;
 }
@@ -176,7 +177,7 @@ int32_t atl_control_disconnect(atlas_conn *conn, const char *reason) {
     }
     rv = atl_ctrl_disconnect_encode(&msg, buf, sizeof(buf), &len);
     if (rv == ATLAS_OK) {
-        rv = put(conn, buf, len);
+        rv = atl_control_put(conn, buf, len);
     }
     if (rv == ATLAS_OK) {
         conn->control.asked_disconnect = 1;
@@ -214,6 +215,26 @@ static int32_t on_hello(atlas_conn *conn, const uint8_t *value, size_t len) {
     return rv;
 }
 
+static int32_t on_path_request(atlas_conn *conn, const uint8_t *value, size_t len) {
+    atl_ctrl_path_request msg;
+    int32_t rv = atl_ctrl_path_request_decode(value, len, &msg);
+
+    if (rv == ATLAS_OK) {
+        atl_paths_on_request(conn, &msg);
+    }
+    return rv;
+}
+
+static int32_t on_sleep(atlas_conn *conn, const uint8_t *value, size_t len) {
+    atl_ctrl_sleep msg;
+    int32_t rv = atl_ctrl_sleep_decode(value, len, &msg);
+
+    if (rv == ATLAS_OK) {
+        atl_paths_on_sleep(conn, msg.seconds);
+    }
+    return rv;
+}
+
 static int32_t on_capsule(void *user, uint64_t type, const uint8_t *value, size_t len) {
     atlas_conn *conn = user;
 
@@ -233,6 +254,14 @@ static int32_t on_capsule(void *user, uint64_t type, const uint8_t *value, size_
         return on_pong(conn, value, len);
     case ATL_CTRL_DISCONNECT:
         return on_disconnect(conn, value, len);
+    case ATL_CTRL_ADDRESSES:
+        return atl_upgrade_on_addresses(conn, value, len);
+    case ATL_CTRL_PUNCH:
+        return atl_upgrade_on_punch(conn, value, len);
+    case ATL_CTRL_PATH_REQUEST:
+        return on_path_request(conn, value, len);
+    case ATL_CTRL_SLEEP:
+        return on_sleep(conn, value, len);
     default:
         return ATLAS_OK;
     }

@@ -28,6 +28,8 @@ void atl_control_free(atlas_conn *conn);
 int32_t atl_control_open(atlas_conn *conn);
 /* Server: the peer's first bidirectional stream. */
 int32_t atl_control_accept(atlas_conn *conn, atl_qstream *q);
+/* Sends a whole capsule or nothing: ATLAS_ERR_CLOSED, ATLAS_ERR_AGAIN, ATLAS_ERR_NOMEM. */
+int32_t atl_control_put(atlas_conn *conn, const uint8_t *data, size_t len);
 /* ATLAS_ERR_LIMIT, ATLAS_ERR_NOMEM, ATLAS_ERR_AGAIN. */
 int32_t atl_control_ping(atlas_conn *conn, uint64_t *id);
 int32_t atl_control_disconnect(atlas_conn *conn, const char *reason);

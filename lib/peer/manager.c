@@ -2,6 +2,7 @@
 
 #include "peer/codes.h"
 #include "peer/conn.h"
+#include "peer/network.h"
 
 #include <string.h>
 
@@ -23,6 +24,7 @@ int32_t atl_peers_init(atl_peers *peers, atl_loop *loop, const atl_io *io, atlas
     peers->ctx = ctx;
     peers->callbacks = callbacks;
     peers->self = *self;
+    atl_network_init(peers);
     return ATLAS_OK;
 }
 
@@ -35,15 +37,20 @@ void atl_peers_free(atl_peers *peers) {
     atl_relays_stop(&peers->relays);
     atl_loop_run_work(peers->loop, FAREWELL_BUDGET);
     atl_relays_free(&peers->relays);
+    atl_network_close(peers);
     atl_book_free(&peers->book);
 }
 
-int32_t atl_peers_open(atl_peers *peers, atl_endpoint *ep) {
+int32_t atl_peers_open(atl_peers *peers, atl_endpoint *ep, atl_stun_client *stun) {
     int32_t rv;
 
     peers->ep = ep;
-    rv = atl_relays_open(&peers->relays);
+    rv = atl_network_open(peers, stun);
+    if (rv == ATLAS_OK) {
+        rv = atl_relays_open(&peers->relays);
+    }
     if (rv != ATLAS_OK) {
+        atl_network_close(peers);
         peers->ep = NULL;
     }
     return rv;

@@ -4,7 +4,11 @@
 #define ATL_PEER_MANAGER_H
 
 #include "peer/book.h"
+#include "peer/candidates.h"
+#include "peer/keepalive.h"
+#include "peer/punch.h"
 #include "peer/relays.h"
+#include "stun/client.h"
 
 #include <atlas/peer.h>
 
@@ -35,6 +39,14 @@ typedef struct atl_peers {
     size_t count;
     atl_relays relays;
     atl_book book;
+    /* peer/network.c */
+    atl_stun_client *stun;
+    atl_candidates *candidates; /* NULL before the sockets are open */
+    atl_punch_table *punches;   /* likewise */
+    atl_keepalive keepalive[2]; /* IPv4, IPv6 */
+    atl_timer settle;           /* the network has changed, and perhaps goes on changing */
+    uint64_t changed_at;
+    uint8_t idle;
     uint8_t listening;
     uint8_t shutdown;
 } atl_peers;
@@ -44,8 +56,8 @@ int32_t atl_peers_init(atl_peers *peers, atl_loop *loop, const atl_io *io, atlas
                        const atlas_callbacks *callbacks, const atl_peer_id *self);
 /* Frees everything without events. The endpoint must still be there. */
 void atl_peers_free(atl_peers *peers);
-/* The sockets are open: relays that were added before become clients. */
-int32_t atl_peers_open(atl_peers *peers, atl_endpoint *ep);
+/* The sockets are open: relays that were added before become clients. `stun` asks from them. */
+int32_t atl_peers_open(atl_peers *peers, atl_endpoint *ep, atl_stun_client *stun);
 
 /* From the endpoint's hooks, for ATL_PROTO_ATLAS. */
 int32_t atl_peers_on_initial(atl_peers *peers);
