@@ -50,6 +50,9 @@ int32_t atl_ctrl_hello_encode(const atl_ctrl_hello *msg, uint8_t *buf, size_t ca
     if (msg->features != 0) {
         atl_capsule_param_uint(&writer, ATL_CTRL_P_FEATURES, msg->features);
     }
+    if (msg->patience != 0) {
+        atl_capsule_param_uint(&writer, ATL_CTRL_P_PATIENCE, msg->patience);
+    }
     return atl_capsule_end(&writer, len);
 }
 
@@ -58,6 +61,7 @@ int32_t atl_ctrl_hello_decode(const uint8_t *value, size_t len, atl_ctrl_hello *
         {.id = ATL_CTRL_P_VERSION, .required = 1, .is_uint = 1},
         {.id = ATL_CTRL_P_AGENT, .max = ATL_CTRL_AGENT_MAX},
         {.id = ATL_CTRL_P_FEATURES, .is_uint = 1},
+        {.id = ATL_CTRL_P_PATIENCE, .is_uint = 1},
     };
     int32_t status = atl_params_read(value, len, params, ATL_COUNT(params));
 
@@ -65,6 +69,7 @@ int32_t atl_ctrl_hello_decode(const uint8_t *value, size_t len, atl_ctrl_hello *
         memset(out, 0, sizeof(*out));
         out->version = params[0].number;
         out->features = params[2].number;
+        out->patience = params[3].number;
         get_text(&params[1], out->agent);
     }
     return status;

@@ -26,15 +26,16 @@
 #define ATL_CTRL_P_TIMESTAMP 0x05  /* 8 bytes, opaque to the receiver */
 #define ATL_CTRL_P_REASON 0x06     /* at most 256 bytes of text */
 #define ATL_CTRL_P_GENERATION 0x07 /* uint */
-#define ATL_CTRL_P_CANDIDATES                                                                     \
-    0x08                        /* at most 16: kind (1), priority (4), family 4 or 6 (1), address \
-                                   (4 or 16), port (2) each */
-#define ATL_CTRL_P_RELAYS 0x09  /* at most 4 binary multiaddrs, each behind its length (2 bytes) */
-#define ATL_CTRL_P_ATTEMPT 0x0a /* uint */
-#define ATL_CTRL_P_PHASE 0x0b   /* uint: ATL_CTRL_PUNCH_* */
-#define ATL_CTRL_P_REMOTE 0x0c  /* an address as in candidates: family, address, port */
-#define ATL_CTRL_P_RELAY 0x0d   /* a peer id, in the binary form of the relay's messages */
-#define ATL_CTRL_P_SECONDS 0x0e /* uint */
+#define ATL_CTRL_P_CANDIDATES                                                                      \
+    0x08                         /* at most 16: kind (1), priority (4), family 4 or 6 (1), address \
+                                    (4 or 16), port (2) each */
+#define ATL_CTRL_P_RELAYS 0x09   /* at most 4 binary multiaddrs, each behind its length (2 bytes) */
+#define ATL_CTRL_P_ATTEMPT 0x0a  /* uint */
+#define ATL_CTRL_P_PHASE 0x0b    /* uint: ATL_CTRL_PUNCH_* */
+#define ATL_CTRL_P_REMOTE 0x0c   /* an address as in candidates: family, address, port */
+#define ATL_CTRL_P_RELAY 0x0d    /* a peer id, in the binary form of the relay's messages */
+#define ATL_CTRL_P_SECONDS 0x0e  /* uint */
+#define ATL_CTRL_P_PATIENCE 0x0f /* uint: milliseconds */
 
 #define ATL_CTRL_VERSION 1
 #define ATL_CTRL_AGENT_MAX 64     /* bytes, the NUL not counted */
@@ -46,8 +47,10 @@
 
 /* The first message of each side. */
 typedef struct atl_ctrl_hello {
-    uint64_t version;                   /* ATL_CTRL_VERSION */
-    uint64_t features;                  /* 0 when absent; unknown bits are ignored */
+    uint64_t version;  /* ATL_CTRL_VERSION */
+    uint64_t features; /* 0 when absent; unknown bits are ignored */
+    uint64_t patience; /* milliseconds without a packet after which the sender ends the
+                          connection; 0: not said */
     char agent[ATL_CTRL_AGENT_MAX + 1]; /* printable ASCII */
 } atl_ctrl_hello;
 

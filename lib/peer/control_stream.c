@@ -12,6 +12,7 @@
  */
 #define OUT_MAX 65536
 #define AGENT "libatlas"
+#define PATIENCE_MAX UINT64_C(86400000) /* milliseconds: what is longer is as good as for ever */
 
 typedef struct ping_record {
     atl_list node; /* control.pings */
@@ -60,6 +61,7 @@ static int32_t say_hello(atlas_conn *conn) {
     memset(&hello, 0, sizeof(hello));
     hello.version = ATL_CTRL_VERSION;
     memcpy(hello.agent, AGENT, sizeof(AGENT));
+    hello.patience = conn->peers->limits.idle_timeout / ATL_MS;
     rv = atl_ctrl_hello_encode(&hello, buf, sizeof(buf), &len);
     return rv != ATLAS_OK ? rv : atl_control_put(conn, buf, len);
 }
@@ -206,6 +208,10 @@ static int32_t on_hello(atlas_conn *conn, const uint8_t *value, size_t len) {
         return ATLAS_ERR_DUPLICATE;
     }
     conn->control.hello = 1;
+    if (msg.patience > 0 && msg.patience < PATIENCE_MAX) {
+        conn->paths.patience = msg.patience * ATL_MS;
+    }
+    atl_upkeep_begin(conn);
     if (!conn->dialer) {
         rv = say_hello(conn);
         if (rv == ATLAS_OK) {

@@ -67,8 +67,9 @@ typedef struct atl_paths {
     /* keepalive: client */
     atl_timer keepalive;
     uint64_t keepalive_at;
-    uint64_t pinged; /* when; 0: no answer is due */
-    uint64_t gap;    /* the silence before it */
+    uint64_t patience; /* of the peer, nanoseconds; 0: it has not said */
+    uint64_t pinged;   /* when; 0: no answer is due */
+    uint64_t gap;      /* the silence before it */
 } atl_paths;
 
 void atl_paths_init(atlas_conn *conn);

@@ -18,7 +18,9 @@ static atl_keepalive *learner(const atlas_conn *conn, const atl_qpath_state *pat
 /* Under a relayed connection the control connection keeps the mapping: only the other side's end
  * has to be noticed. */
 static uint64_t keepalive_interval(const atlas_conn *conn) {
-    uint64_t most = conn->peers->limits.idle_timeout / 3;
+    uint64_t own = conn->peers->limits.idle_timeout;
+    uint64_t theirs = conn->paths.patience;
+    uint64_t most = (theirs != 0 && theirs < own ? theirs : own) / 3;
     atl_qpath_state active;
     uint64_t learned;
 

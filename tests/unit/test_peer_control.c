@@ -28,7 +28,7 @@ static const uint8_t *open_capsule(const uint8_t *buf, size_t len, uint64_t type
 }
 
 static void test_hello(void **state) {
-    atl_ctrl_hello in = {ATL_CTRL_VERSION, 0x3fff1234, "libatlas/0.1.0"};
+    atl_ctrl_hello in = {ATL_CTRL_VERSION, 0x3fff1234, 45000, "libatlas/0.1.0"};
     uint8_t buf[ATL_CTRL_MESSAGE_MAX];
     const uint8_t *value;
     atl_ctrl_hello out;
@@ -41,6 +41,7 @@ static void test_hello(void **state) {
     assert_int_equal(atl_ctrl_hello_decode(value, value_len, &out), ATLAS_OK);
     assert_int_equal(out.version, 1);
     assert_int_equal(out.features, 0x3fff1234);
+    assert_int_equal(out.patience, 45000);
     assert_string_equal(out.agent, "libatlas/0.1.0");
     in.features = 0;
     memset(in.agent, 'a', ATL_CTRL_AGENT_MAX);
