@@ -313,6 +313,24 @@ static void conn_path(void *user, atl_qconn *conn) {
     }
 }
 
+static void conn_silent(void *user, atl_qconn *conn, uint64_t silent) {
+    atl_h3 *h3 = user;
+
+    (void)conn;
+    if (!h3->closed && h3->ops->on_silent != NULL) {
+        h3->ops->on_silent(h3->user, h3, silent);
+    }
+}
+
+static void conn_heard(void *user, atl_qconn *conn) {
+    atl_h3 *h3 = user;
+
+    (void)conn;
+    if (!h3->closed && h3->ops->on_heard != NULL) {
+        h3->ops->on_heard(h3->user, h3);
+    }
+}
+
 static void free_session(atl_h3 *h3) {
     while (!atl_list_empty(&h3->streams)) {
         atl_h3_stream_free(ATL_CONTAINER(h3->streams.next, atl_h3_stream, node));
@@ -341,6 +359,8 @@ static const atl_qconn_ops CONN_OPS = {
     .on_confirmed = conn_confirmed,
     .on_stream = conn_stream,
     .on_path = conn_path,
+    .on_silent = conn_silent,
+    .on_heard = conn_heard,
     .on_closed = conn_closed,
 };
 

@@ -38,6 +38,9 @@ typedef struct atl_h3_ops {
     void (*on_goaway)(void *user, atl_h3 *h3);
     /* The active path of the QUIC connection changed. */
     void (*on_path)(void *user, atl_h3 *h3);
+    /* Nothing was heard for too long, and heard again; see atl_qconn_ops. */
+    void (*on_silent)(void *user, atl_h3 *h3, uint64_t silent);
+    void (*on_heard)(void *user, atl_h3 *h3);
     /* Final: the connection ended; h3 is freed when this returns. */
     void (*on_closed)(void *user, atl_h3 *h3, const atl_qclose *why);
 } atl_h3_ops;

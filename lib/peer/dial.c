@@ -1,45 +1,10 @@
 #include "peer/dial.h"
 
 #include "peer/codes.h"
-#include "peer/manager.h"
+#include "peer/dial_state.h"
 
 #include <stdio.h>
 #include <string.h>
-
-#define RESOLVING 0 /* a name is being looked up */
-#define WAITING 1   /* a direct address whose turn has not come */
-#define RUNNING 2   /* handshaking, or asking a relay for a circuit */
-
-typedef struct attempt {
-    atl_list node; /* dial.attempts, in order of preference */
-    struct atl_dial *dial;
-    uint8_t state;
-    atl_maddr addr; /* direct: where */
-    atl_resolve *resolve;
-    atl_qconn *q;
-    atl_relay_entry *entry; /* through a relay */
-    atl_relay_request *request;
-} attempt;
-
-struct atl_dial {
-    atlas_conn *conn;
-    atl_peers *peers;
-    atl_list attempts;
-    size_t direct; /* attempts that are not through a relay, ended ones among them */
-    size_t direct_left;
-    size_t relays_left;    /* running */
-    size_t next_relay;     /* index of the configured relay that comes next */
-    atl_relay_entry *only; /* a circuit address names its relay: no other is used */
-    uint8_t use_relays;
-    uint8_t relay_failed; /* the next one comes at once */
-    uint8_t stepping;     /* inside a loop that starts attempts: failures do not start more */
-    uint64_t ends;
-    atl_timer deadline;
-    atl_timer direct_timer;
-    atl_timer relay_timer;
-    size_t text_len;
-    char text[ATL_DIAL_TEXT];
-};
 
 /* A failed attempt for the application. */
 typedef struct failed_item {
@@ -66,7 +31,7 @@ static void deliver_failed(atlas_conn *conn, atl_item *item) {
     drop_failed(conn, item);
 }
 
-static void attempt_text(const attempt *at, char *out, size_t cap) {
+static void attempt_text(const atl_attempt *at, char *out, size_t cap) {
     atl_maddr addr = at->addr;
 
     if (at->entry != NULL) {
@@ -80,7 +45,7 @@ static void attempt_text(const attempt *at, char *out, size_t cap) {
     }
 }
 
-static void add_text(struct atl_dial *dial, const char *addr, const char *text) {
+void atl_dial_add_text(struct atl_dial *dial, const char *addr, const char *text) {
     size_t room = sizeof(dial->text) - dial->text_len;
     int n = snprintf(dial->text + dial->text_len, room, "%s%s: %s", dial->text_len > 0 ? "; " : "",
                      addr, text);
@@ -92,7 +57,7 @@ static void add_text(struct atl_dial *dial, const char *addr, const char *text) 
     }
 }
 
-static void report(const attempt *at, int32_t code, const char *text) {
+static void report(const atl_attempt *at, int32_t code, const char *text) {
     atlas_conn *conn = at->dial->conn;
     char addr[ATLAS_MULTIADDR_MAX];
     failed_item *failed;
@@ -101,7 +66,7 @@ static void report(const attempt *at, int32_t code, const char *text) {
         text = atlas_error_text(code);
     }
     attempt_text(at, addr, sizeof(addr));
-    add_text(at->dial, addr, text);
+    atl_dial_add_text(at->dial, addr, text);
     atl_log(atl_conn_env(conn), ATLAS_LOG_DEBUG, "dial: %s: %s", addr, text);
     failed = atl_calloc(atl_conn_env(conn), 1, sizeof(*failed));
     if (failed == NULL) {
@@ -117,8 +82,8 @@ static void report(const attempt *at, int32_t code, const char *text) {
 
 /* ---- attempts ---- */
 
-static attempt *attempt_new(struct atl_dial *dial, uint8_t state) {
-    attempt *at = atl_calloc(atl_conn_env(dial->conn), 1, sizeof(*at));
+atl_attempt *atl_attempt_new(struct atl_dial *dial, uint8_t state) {
+    atl_attempt *at = atl_calloc(atl_conn_env(dial->conn), 1, sizeof(*at));
 
     if (at == NULL) {
         return NULL;
@@ -130,7 +95,7 @@ static attempt *attempt_new(struct atl_dial *dial, uint8_t state) {
 }
 
 /* Whatever it has begun ends without a word to the application. */
-static void attempt_free(attempt *at) {
+static void attempt_free(atl_attempt *at) {
     struct atl_dial *dial = at->dial;
 
     if (at->resolve != NULL) {
@@ -153,7 +118,7 @@ static void attempt_free(attempt *at) {
     atl_free(atl_conn_env(dial->conn), at);
 }
 
-static void attempt_fail(attempt *at, int32_t code, const char *text) {
+void atl_attempt_fail(atl_attempt *at, int32_t code, const char *text) {
     struct atl_dial *dial = at->dial;
 
     report(at, code, text);
@@ -165,7 +130,7 @@ static void attempt_fail(attempt *at, int32_t code, const char *text) {
 }
 
 static void on_confirmed(void *user, atl_qconn *q) {
-    attempt *at = user;
+    atl_attempt *at = user;
     atlas_conn *conn = at->dial->conn;
 
     at->q = NULL;
@@ -178,16 +143,16 @@ static void on_confirmed(void *user, atl_qconn *q) {
 }
 
 static void on_closed(void *user, atl_qconn *q, const atl_qclose *why) {
-    attempt *at = user;
+    atl_attempt *at = user;
 
     (void)q;
     at->q = NULL;
-    attempt_fail(at, why->code == ATLAS_OK ? ATLAS_ERR_CLOSED : why->code, why->text);
+    atl_attempt_fail(at, why->code == ATLAS_OK ? ATLAS_ERR_CLOSED : why->code, why->text);
 }
 
 static const atl_qconn_ops attempt_ops = {.on_confirmed = on_confirmed, .on_closed = on_closed};
 
-static int32_t handshake(attempt *at, atl_circuit *circuit) {
+int32_t atl_attempt_handshake(atl_attempt *at, atl_circuit *circuit) {
     atl_peers *peers = at->dial->peers;
     uint64_t left = at->dial->ends > peers->loop->now ? at->dial->ends - peers->loop->now : 1;
     uint64_t timeout =
@@ -206,18 +171,18 @@ static int32_t handshake(attempt *at, atl_circuit *circuit) {
 /* ---- direct ---- */
 
 static void on_resolved(void *user, int32_t status, const atl_addr *addrs, size_t n) {
-    attempt *at = user;
+    atl_attempt *at = user;
     struct atl_dial *dial = at->dial;
     size_t i;
 
     at->resolve = NULL;
     if (status != ATLAS_OK || n == 0) {
-        attempt_fail(at, status == ATLAS_OK ? ATLAS_ERR_RESOLVE : status, NULL);
+        atl_attempt_fail(at, status == ATLAS_OK ? ATLAS_ERR_RESOLVE : status, NULL);
         return;
     }
     /* the first address takes the place of the name, the others follow it */
     for (i = n; i-- > 1 && dial->direct < ATL_DIAL_CANDIDATES;) {
-        attempt *more = attempt_new(dial, WAITING);
+        atl_attempt *more = atl_attempt_new(dial, ATL_ATTEMPT_WAITING);
 
         if (more == NULL) {
             break;
@@ -232,13 +197,13 @@ static void on_resolved(void *user, int32_t status, const atl_addr *addrs, size_
     }
     at->addr.host_kind = ATL_HOST_IP;
     at->addr.addr = addrs[0];
-    at->state = WAITING;
+    at->state = ATL_ATTEMPT_WAITING;
     if (dial->direct_timer.deadline == ATLAS_NO_DEADLINE) {
         step(dial);
     }
 }
 
-static int32_t resolve(attempt *at) {
+static int32_t resolve(atl_attempt *at) {
     const atl_io *io = at->dial->peers->io;
     uint8_t family = at->addr.host_kind == ATL_HOST_DNS4   ? 4
                      : at->addr.host_kind == ATL_HOST_DNS6 ? 6
@@ -248,13 +213,13 @@ static int32_t resolve(attempt *at) {
                        &at->resolve);
 }
 
-static attempt *next_waiting(const struct atl_dial *dial) {
+static atl_attempt *next_waiting(const struct atl_dial *dial) {
     atl_list *node;
 
     for (node = dial->attempts.next; node != &dial->attempts; node = node->next) {
-        attempt *at = ATL_CONTAINER(node, attempt, node);
+        atl_attempt *at = ATL_CONTAINER(node, atl_attempt, node);
 
-        if (at->state == WAITING) {
+        if (at->state == ATL_ATTEMPT_WAITING) {
             return at;
         }
     }
@@ -263,116 +228,20 @@ static attempt *next_waiting(const struct atl_dial *dial) {
 
 /* Starts the next address; those that fail on the spot make way at once. */
 static void start_direct(struct atl_dial *dial) {
-    attempt *at;
+    atl_attempt *at;
 
     while ((at = next_waiting(dial)) != NULL) {
-        int32_t rv = handshake(at, NULL);
+        int32_t rv = atl_attempt_handshake(at, NULL);
 
-        at->state = RUNNING;
+        at->state = ATL_ATTEMPT_RUNNING;
         if (rv == ATLAS_OK) {
             break;
         }
-        attempt_fail(at, rv, NULL);
+        atl_attempt_fail(at, rv, NULL);
     }
     atl_timer_set(
         dial->peers->loop, &dial->direct_timer,
         next_waiting(dial) == NULL ? ATLAS_NO_DEADLINE : dial->peers->loop->now + ATL_DIAL_STAGGER);
-}
-
-/* ---- relays ---- */
-
-static void on_ready(void *user, atl_relay_request *request, atl_circuit *circuit) {
-    attempt *at = user;
-    int32_t rv;
-
-    (void)request;
-    at->request = NULL;
-    rv = handshake(at, circuit);
-    if (rv != ATLAS_OK) {
-        atl_relay_circuit_close(circuit, rv);
-        attempt_fail(at, rv, NULL);
-    }
-}
-
-static void on_failed(void *user, atl_relay_request *request, int32_t code, const char *text) {
-    attempt *at = user;
-
-    (void)request;
-    at->request = NULL;
-    attempt_fail(at, code, text);
-}
-
-static const atl_relay_request_ops request_ops = {.on_ready = on_ready, .on_failed = on_failed};
-
-/* A relay is no way to itself. Each relay has one entry. */
-static int is_target(const struct atl_dial *dial, const atl_relay_entry *entry) {
-    return atl_peer_id_equal(&entry->addr.peer, &dial->conn->peer);
-}
-
-/* The relay that comes next, or NULL. */
-static atl_relay_entry *take_relay(struct atl_dial *dial) {
-    atl_relay_entry *entry;
-
-    if (dial->only != NULL) {
-        return dial->next_relay++ == 0 ? dial->only : NULL;
-    }
-    entry = atl_relays_at(&dial->peers->relays, dial->next_relay++);
-    if (entry != NULL && is_target(dial, entry)) {
-        entry = atl_relays_at(&dial->peers->relays, dial->next_relay++);
-    }
-    return entry;
-}
-
-static int relays_remain(const struct atl_dial *dial) {
-    const atl_relay_entry *entry;
-    size_t next = dial->next_relay;
-
-    if (!dial->use_relays) {
-        return 0;
-    }
-    if (dial->only != NULL) {
-        return next == 0;
-    }
-    entry = atl_relays_at(&dial->peers->relays, next);
-    return entry != NULL &&
-           (!is_target(dial, entry) || atl_relays_at(&dial->peers->relays, next + 1) != NULL);
-}
-
-static int32_t ask_relay(attempt *at) {
-    const atl_peers *peers = at->dial->peers;
-    uint64_t left = at->dial->ends > peers->loop->now ? at->dial->ends - peers->loop->now : 1;
-
-    if (at->entry->client == NULL) {
-        return ATLAS_ERR_STATE;
-    }
-    return atl_relay_client_request(at->entry->client, &at->dial->conn->peer, left, &request_ops,
-                                    at, &at->request);
-}
-
-/* Asks the next relay; those that fail on the spot make way at once. */
-static void start_relay(struct atl_dial *dial) {
-    atl_relay_entry *entry;
-    int32_t rv = ATLAS_ERR_RELAY_LOST;
-
-    dial->relay_failed = 0;
-    while (rv != ATLAS_OK && dial->use_relays && (entry = take_relay(dial)) != NULL) {
-        attempt *at = attempt_new(dial, RUNNING);
-
-        if (at == NULL) {
-            add_text(dial, entry->text, atlas_error_text(ATLAS_ERR_NOMEM));
-            continue;
-        }
-        at->entry = entry;
-        atl_relay_entry_use(entry);
-        dial->relays_left++;
-        rv = ask_relay(at);
-        if (rv != ATLAS_OK) {
-            attempt_fail(at, rv, NULL);
-        }
-    }
-    atl_timer_set(
-        dial->peers->loop, &dial->relay_timer,
-        relays_remain(dial) ? dial->peers->loop->now + ATL_DIAL_RELAY_STAGGER : ATLAS_NO_DEADLINE);
 }
 
 /* ---- the course of a dial ---- */
@@ -387,7 +256,7 @@ static void step(struct atl_dial *dial) {
     dial->stepping = 1;
     start_direct(dial);
     if (dial->relay_failed || (dial->direct_left == 0 && dial->relays_left == 0)) {
-        start_relay(dial);
+        atl_dial_start_relay(dial);
     }
     dial->stepping = 0;
     if (dial->direct_left == 0 && dial->relays_left == 0) {
@@ -405,7 +274,7 @@ static void on_relay_timer(atl_timer *timer, uint64_t now) {
 
     (void)now;
     dial->stepping = 1;
-    start_relay(dial);
+    atl_dial_start_relay(dial);
     dial->stepping = 0;
     if (dial->direct_left == 0 && dial->relays_left == 0) {
         fail(dial);
@@ -418,9 +287,9 @@ static void on_deadline(atl_timer *timer, uint64_t now) {
     (void)now;
     dial->stepping = 1;
     while (!atl_list_empty(&dial->attempts)) {
-        attempt *at = ATL_CONTAINER(dial->attempts.next, attempt, node);
+        atl_attempt *at = ATL_CONTAINER(dial->attempts.next, atl_attempt, node);
 
-        attempt_fail(at, ATLAS_ERR_TIMEOUT, "no connection before the dial's deadline");
+        atl_attempt_fail(at, ATLAS_ERR_TIMEOUT, "no connection before the dial's deadline");
     }
     fail(dial);
 }
@@ -433,7 +302,7 @@ void atl_dial_free(atlas_conn *conn) {
     }
     conn->dial = NULL;
     while (!atl_list_empty(&dial->attempts)) {
-        attempt_free(ATL_CONTAINER(dial->attempts.next, attempt, node));
+        attempt_free(ATL_CONTAINER(dial->attempts.next, atl_attempt, node));
     }
     atl_timer_clear(dial->peers->loop, &dial->deadline);
     atl_timer_clear(dial->peers->loop, &dial->direct_timer);
@@ -447,26 +316,27 @@ void atl_dial_free(atlas_conn *conn) {
 /* ---- beginning ---- */
 
 static int32_t add_direct(struct atl_dial *dial, const atl_maddr *addr) {
-    attempt *at;
+    atl_attempt *at;
 
     if (dial->direct >= ATL_DIAL_CANDIDATES) {
         return ATLAS_OK;
     }
-    at = attempt_new(dial, addr->host_kind == ATL_HOST_IP ? WAITING : RESOLVING);
+    at = atl_attempt_new(
+        dial, addr->host_kind == ATL_HOST_IP ? ATL_ATTEMPT_WAITING : ATL_ATTEMPT_RESOLVING);
     if (at == NULL) {
         return ATLAS_ERR_NOMEM;
     }
     at->addr = *addr;
     dial->direct++;
     dial->direct_left++;
-    return at->state == RESOLVING ? resolve(at) : ATLAS_OK;
+    return at->state == ATL_ATTEMPT_RESOLVING ? resolve(at) : ATLAS_OK;
 }
 
 static int known(const struct atl_dial *dial, const atl_maddr *addr) {
     atl_list *node;
 
     for (node = dial->attempts.next; node != &dial->attempts; node = node->next) {
-        const atl_maddr *other = &ATL_CONTAINER(node, attempt, node)->addr;
+        const atl_maddr *other = &ATL_CONTAINER(node, atl_attempt, node)->addr;
 
         if (other->host_kind == addr->host_kind && other->port == addr->port &&
             (addr->host_kind == ATL_HOST_IP ? atl_addr_equal(&other->addr, &addr->addr)
@@ -507,8 +377,9 @@ static int32_t collect(struct atl_dial *dial, const atl_maddr *target) {
     if (!target->has_relay) {
         dial->use_relays = peers->limits.enable_relay && peers->relays.configured > 0;
         rv = collect_direct(dial, target);
-        return rv == ATLAS_OK && dial->direct == 0 && !relays_remain(dial) ? ATLAS_ERR_NO_ADDRESS
-                                                                           : rv;
+        return rv == ATLAS_OK && dial->direct == 0 && !atl_dial_relays_remain(dial)
+                   ? ATLAS_ERR_NO_ADDRESS
+                   : rv;
     }
     if (!peers->limits.enable_relay) {
         return ATLAS_ERR_RELAY_DISABLED;

@@ -1,5 +1,6 @@
-/* Dialling: direct candidates raced with a head start of 250 ms each (RFC 8305), relays in their
- * order a moment later or at once where nothing direct is known. The first authenticated and
+/* Dialling: direct candidates raced with a head start of 250 ms each (RFC 8305), relays a moment
+ * later or at once where nothing direct is known, raced as well, the best and then the first in
+ * their order before the others. The first authenticated and
  * confirmed handshake wins; every failure keeps its reason. */
 #ifndef ATL_PEER_DIAL_H
 #define ATL_PEER_DIAL_H
@@ -8,9 +9,9 @@
 
 #define ATL_DIAL_TIMEOUT (15 * ATL_SECOND)
 #define ATL_DIAL_STAGGER (250 * ATL_MS)
-#define ATL_DIAL_RELAY_STAGGER (1 * ATL_SECOND)
-#define ATL_DIAL_CANDIDATES 48 /* direct addresses of one dial */
-#define ATL_DIAL_TEXT 2048     /* bytes of reasons kept */
+#define ATL_DIAL_RELAY_STAGGER (300 * ATL_MS) /* a warm relay's head start */
+#define ATL_DIAL_CANDIDATES 48                /* direct addresses of one dial */
+#define ATL_DIAL_TEXT 2048                    /* bytes of reasons kept */
 
 struct atl_peers;
 

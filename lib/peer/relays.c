@@ -1,5 +1,6 @@
 #include "peer/relays.h"
 
+#include "peer/conn.h"
 #include "peer/manager.h"
 
 #include <string.h>
@@ -33,15 +34,42 @@ static void on_state(void *user, atl_relay_client *client) {
     }
 }
 
-static int32_t on_incoming(void *user, atl_relay_client *client, const atl_peer_id *source) {
-    const atl_relay_entry *entry = user;
+static void on_news(void *user, atl_relay_client *client) {
+    atl_relay_entry *entry = user;
+    const atl_relays *relays = &entry->peers->relays;
 
     (void)client;
-    (void)source;
-    if (!entry->peers->limits.enable_relay) {
+    if (relays->on_observed != NULL) {
+        relays->on_observed(entry->peers, entry);
+    }
+}
+
+/* A peer may come back through another relay than the one that it has lost, whoever dialled. */
+static int connected(const atl_peers *peers, const atl_peer_id *peer) {
+    const atl_list *node;
+
+    for (node = peers->conns.next; node != &peers->conns; node = node->next) {
+        const atlas_conn *conn = ATL_CONTAINER(node, atlas_conn, node);
+
+        if ((conn->state == ATL_CONN_STATE_PENDING || conn->state == ATL_CONN_STATE_OPEN) &&
+            atl_peer_id_equal(&conn->peer, peer)) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
+static int32_t on_incoming(void *user, atl_relay_client *client, const atl_peer_id *source) {
+    const atl_relay_entry *entry = user;
+    atl_peers *peers = entry->peers;
+
+    (void)client;
+    if (!peers->limits.enable_relay || peers->shutdown) {
         return ATLAS_ERR_RELAY_REFUSED;
     }
-    return atl_peers_on_initial(entry->peers) == ATLAS_OK ? ATLAS_OK : ATLAS_ERR_RELAY_REFUSED;
+    return connected(peers, source) || atl_peers_on_initial(peers) == ATLAS_OK
+               ? ATLAS_OK
+               : ATLAS_ERR_RELAY_REFUSED;
 }
 
 static void deliver_state(atl_task *task) {
@@ -81,7 +109,8 @@ static void reap(atl_timer *timer, uint64_t now) {
 }
 
 static int32_t make_client(atl_relay_entry *entry) {
-    static const atl_relay_client_ops ops = {.on_state = on_state, .on_incoming = on_incoming};
+    static const atl_relay_client_ops ops = {
+        .on_state = on_state, .on_incoming = on_incoming, .on_news = on_news};
     atl_peers *peers = entry->peers;
     const atl_relay_client_config config = {
         .ep = peers->ep,
@@ -91,11 +120,16 @@ static int32_t make_client(atl_relay_entry *entry) {
         .handshake_timeout = &peers->limits.handshake_timeout,
         .max_clock_drift = &peers->limits.max_clock_drift,
     };
+    int32_t rv;
 
     if (entry->client != NULL || peers->ep == NULL) {
         return ATLAS_OK;
     }
-    return atl_relay_client_new(&config, &ops, entry, &entry->client);
+    rv = atl_relay_client_new(&config, &ops, entry, &entry->client);
+    if (rv == ATLAS_OK) {
+        atl_relay_client_set_idle(entry->client, peers->relays.idle);
+    }
+    return rv;
 }
 
 static void want(atl_relay_entry *entry) {
@@ -251,6 +285,54 @@ atl_relay_entry *atl_relays_at(const atl_relays *relays, size_t index) {
         node = node->next;
     }
     return ATL_CONTAINER(node, atl_relay_entry, node);
+}
+
+uint32_t atl_relay_entry_health(const atl_relay_entry *entry) {
+    return entry->client == NULL ? ATL_RELAY_HEALTH_COLD : atl_relay_client_health(entry->client);
+}
+
+size_t atl_relays_ranked(const atl_relays *relays, atl_relay_entry **out, size_t cap) {
+    uint32_t health;
+    size_t n = 0;
+
+    for (health = ATL_RELAY_HEALTH_WARM; health <= ATL_RELAY_HEALTH_DRAINS; health++) {
+        const atl_list *node;
+
+        for (node = relays->entries.next; node != &relays->entries && n < cap; node = node->next) {
+            atl_relay_entry *entry = ATL_CONTAINER(node, atl_relay_entry, node);
+
+            if ((entry->configured || entry->users > 0) &&
+                atl_relay_entry_health(entry) == health) {
+                out[n++] = entry;
+            }
+        }
+    }
+    return n;
+}
+
+void atl_relays_network_changed(atl_relays *relays) {
+    atl_list *node;
+
+    for (node = relays->entries.next; node != &relays->entries; node = node->next) {
+        const atl_relay_entry *entry = ATL_CONTAINER(node, atl_relay_entry, node);
+
+        if (entry->client != NULL) {
+            atl_relay_client_network_changed(entry->client);
+        }
+    }
+}
+
+void atl_relays_set_idle(atl_relays *relays, int idle) {
+    atl_list *node;
+
+    relays->idle = idle != 0;
+    for (node = relays->entries.next; node != &relays->entries; node = node->next) {
+        const atl_relay_entry *entry = ATL_CONTAINER(node, atl_relay_entry, node);
+
+        if (entry->client != NULL) {
+            atl_relay_client_set_idle(entry->client, idle);
+        }
+    }
 }
 
 void atl_relays_presence(atl_relays *relays, int connect, int announce) {

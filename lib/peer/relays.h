@@ -29,6 +29,10 @@ typedef struct atl_relays {
     uint8_t connect; /* presence: stay connected */
     uint8_t announce;
     uint8_t stopped;
+    uint8_t idle;
+    /* The state, the health, or an address of a relay has changed: ask its client. Work task; may
+     * be NULL. */
+    void (*on_observed)(struct atl_peers *peers, atl_relay_entry *entry);
 } atl_relays;
 
 void atl_relays_init(atl_relays *relays, struct atl_peers *peers);
@@ -44,6 +48,13 @@ int32_t atl_relays_add(atl_relays *relays, const char *text);
 int32_t atl_relays_find(atl_relays *relays, const atl_maddr *addr, atl_relay_entry **out);
 /* By configured order; NULL past the last. */
 atl_relay_entry *atl_relays_at(const atl_relays *relays, size_t index);
+/* Configured relays and others in use, by health and then by order: at most `cap`. */
+size_t atl_relays_ranked(const atl_relays *relays, atl_relay_entry **out, size_t cap);
+/* ATL_RELAY_HEALTH_*, also before it has a client. */
+uint32_t atl_relay_entry_health(const atl_relay_entry *entry);
+/* See atl_relay_client_network_changed() and atl_relay_client_set_idle(). */
+void atl_relays_network_changed(atl_relays *relays);
+void atl_relays_set_idle(atl_relays *relays, int idle);
 void atl_relays_presence(atl_relays *relays, int connect, int announce);
 /* The state of an entry, also before it has a client. */
 void atl_relay_entry_event(const atl_relay_entry *entry, atlas_relay_event *out);

@@ -31,6 +31,21 @@ int atl_relay_circuits_any(const atl_relay_client *client) {
     return !atl_list_empty(&client->requests) || !atl_list_empty(&client->circuits);
 }
 
+void atl_relay_circuits_traffic(const atl_relay_client *client, uint64_t *rx, uint64_t *tx) {
+    *rx = 0;
+    *tx = 0;
+    for (atl_list *node = client->circuits.next; node != &client->circuits; node = node->next) {
+        const atl_relay_circuit *circuit = ATL_CONTAINER(node, atl_relay_circuit, node);
+
+        *rx += circuit->base.rx_packets;
+        *tx += circuit->base.tx_packets;
+    }
+}
+
+atl_relay_client *atl_relay_client_of(atl_circuit *circuit) {
+    return ATL_CONTAINER(circuit, atl_relay_circuit, base)->client;
+}
+
 static void set_text(atl_relay_request *request, int32_t code, const char *text) {
     size_t len;
 
@@ -65,7 +80,7 @@ static void end_circuit(atl_relay_circuit *circuit, int32_t code) {
     atl_timer_clear(client->loop, &circuit->idle);
     atl_list_remove(&circuit->node);
     client->n_circuits--;
-    atl_relay_link_keepalive(client);
+    atl_relay_health_watch(client);
     atl_circuit_end(&circuit->base, code);
     atl_free(client->env, circuit);
     atl_relay_client_unused(client);
@@ -120,7 +135,7 @@ static int32_t new_circuit(atl_relay_client *client, const atl_peer_id *peer,
     atl_timer_init(&circuit->idle, on_idle_timer, circuit);
     atl_list_append(&client->circuits, &circuit->node);
     client->n_circuits++;
-    atl_relay_link_keepalive(client);
+    atl_relay_health_watch(client);
     *out = circuit;
     return ATLAS_OK;
 }
@@ -216,7 +231,7 @@ int32_t atl_relay_client_request(atl_relay_client *client, const atl_peer_id *ta
                                  uint64_t timeout, const atl_relay_request_ops *ops, void *user,
                                  atl_relay_request **out) {
     atl_relay_request *request;
-    uint64_t again = client->dialled_at + ATL_SECOND;
+    uint64_t again = client->dialled_at == 0 ? 0 : client->dialled_at + ATL_SECOND;
     size_t n = 0;
 
     for (atl_list *node = client->requests.next; node != &client->requests; node = node->next) {

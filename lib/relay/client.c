@@ -37,6 +37,7 @@ void atl_relay_client_set(atl_relay_client *client, uint32_t state, int32_t code
     memmove(client->text, text, len);
     client->text[len] = '\0';
     atl_post_work(client->loop, &client->notify);
+    atl_relay_health_news(client);
 }
 
 uint32_t atl_relay_client_state(const atl_relay_client *client) {
@@ -93,6 +94,14 @@ static uint64_t backoff(atl_relay_client *client) {
     return most < BACKOFF_MIN ? BACKOFF_MIN : most;
 }
 
+/* All nodes of a relay lose it at the same time. */
+static uint64_t at_once(const atl_relay_client *client) {
+    uint64_t random = 0;
+
+    (void)atl_random(client->env, &random, sizeof(random));
+    return ATL_MS + random % (50 * ATL_MS);
+}
+
 static void retry_in(atl_relay_client *client, uint64_t wait) {
     client->retry_at = client->loop->now + wait;
     atl_timer_set(client->loop, &client->retry, client->retry_at);
@@ -110,6 +119,13 @@ static void start(atl_relay_client *client) {
 static void on_retry(atl_timer *timer, uint64_t now) {
     (void)now;
     start(timer->user);
+}
+
+void atl_relay_client_retry(atl_relay_client *client) {
+    if (client->link == ATL_LINK_DOWN && client->state != ATLAS_RELAY_REPLACED && !client->idle &&
+        needed(client)) {
+        start(client);
+    }
 }
 
 /* ---- announcing ---- */
@@ -136,22 +152,31 @@ static void send_announce(atl_relay_client *client) {
     }
 }
 
+/* What counts is what was asked and not answered, not the time that went by: a host that slept has
+ * not asked. */
 static void on_announce(atl_timer *timer, uint64_t now) {
     atl_relay_client *client = timer->user;
 
-    if (client->link != ATL_LINK_UP || client->drains) {
+    if (client->link != ATL_LINK_UP || client->drains || client->idle) {
         return;
     }
-    if (!client->announcing) {
-        client->announcing = 1;
-        client->heard = now;
-    } else if (now >= client->heard + ATL_RELAY_MISSED * interval(client)) {
+    if (now >= client->announce_due + interval(client)) {
+        client->unanswered = 0;
+    }
+    if (client->unanswered >= ATL_RELAY_MISSED) {
         atl_relay_link_fail(client, ATLAS_ERR_RELAY_LOST,
                             "the relay no longer answers announcements");
         return;
     }
+    client->announcing = 1;
+    client->unanswered++;
     send_announce(client);
-    atl_timer_set(client->loop, timer, now + interval(client));
+    client->announce_due = now + interval(client);
+    atl_timer_set(client->loop, timer, client->announce_due);
+}
+
+static int may_announce(const atl_relay_client *client) {
+    return client->want_announce && client->link == ATL_LINK_UP && !client->drains && !client->idle;
 }
 
 /* Announces now, or when the relay may be asked again. */
@@ -160,22 +185,34 @@ static void plan_announce(atl_relay_client *client) {
 
     client->announcing = 0;
     client->announced = 0;
-    if (!client->want_announce || client->link != ATL_LINK_UP || client->drains) {
+    client->unanswered = 0;
+    if (!may_announce(client)) {
         atl_timer_clear(client->loop, &client->announce);
     } else if (client->announce_from > now) {
+        client->announce_due = client->announce_from;
         atl_timer_set(client->loop, &client->announce, client->announce_from);
     } else {
         on_announce(&client->announce, now);
     }
 }
 
-static void refused(atl_relay_client *client, int32_t code, const char *reason) {
-    uint64_t wait = code == ATLAS_ERR_RELAY_EXPIRED ? 0 : backoff(client);
+void atl_relay_client_reannounce(atl_relay_client *client) {
+    if (may_announce(client) && client->announce_from <= client->loop->now) {
+        client->unanswered = 0;
+        on_announce(&client->announce, client->loop->now);
+    }
+}
 
-    client->announce_from = client->loop->now + wait;
-    client->retry_at = client->announce_from;
-    atl_relay_client_set(client, ATLAS_RELAY_LOST, code,
-                         reason[0] != '\0' ? reason : atlas_error_text(code));
+static void refused(atl_relay_client *client, int32_t code, const char *reason) {
+    if (code == ATLAS_ERR_RELAY_EXPIRED) {
+        /* nothing is wrong with the relay */
+        atl_relay_client_set(client, ATLAS_RELAY_CONNECTED, ATLAS_OK, atlas_error_text(code));
+    } else {
+        client->announce_from = client->loop->now + backoff(client);
+        client->retry_at = client->announce_from;
+        atl_relay_client_set(client, ATLAS_RELAY_LOST, code,
+                             reason[0] != '\0' ? reason : atlas_error_text(code));
+    }
     plan_announce(client);
 }
 
@@ -193,13 +230,13 @@ static void on_waiting(atl_relay_client *client, const atl_relay_ready *msg) {
     uint64_t expiry = msg->expiry < UINT64_MAX / ATL_MS ? msg->expiry * ATL_MS : UINT64_MAX;
     int news;
 
-    if (!client->announcing || !client->want_announce) {
+    if (!client->announcing || !client->want_announce || client->drains) {
         return;
     }
     if (msg->observed.family != 0) {
         atl_addr_text(&msg->observed, observed);
     }
-    client->heard = client->loop->now;
+    client->unanswered = 0;
     client->told_interval = msg->interval < BACKOFF_MAX / ATL_MS ? msg->interval * ATL_MS : 0;
     news = !client->announced || strcmp(observed, client->observed) != 0 ||
            client->bandwidth != msg->bandwidth || client->expiry != expiry;
@@ -209,6 +246,7 @@ static void on_waiting(atl_relay_client *client, const atl_relay_ready *msg) {
     client->bandwidth = msg->bandwidth;
     client->expiry = expiry;
     memcpy(client->observed, observed, sizeof(observed));
+    client->observed_addr = msg->observed;
     if (news) {
         atl_relay_client_set(client, ATLAS_RELAY_ANNOUNCED, ATLAS_OK, "announced");
     }
@@ -305,6 +343,7 @@ void atl_relay_client_up(atl_relay_client *client) {
     uint64_t now = client->loop->now;
 
     client->told_interval = 0;
+    atl_relay_health_up(client);
     atl_relay_client_set(client, ATLAS_RELAY_CONNECTED, ATLAS_OK, "connected");
     plan_announce(client);
     atl_relay_circuits_up(client);
@@ -315,27 +354,38 @@ void atl_relay_client_up(atl_relay_client *client) {
     atl_relay_client_unused(client);
 }
 
-/* What follows for a node that wants to stay connected. */
-static void plan_retry(atl_relay_client *client, int32_t code, const char *text) {
+/* What follows for a node that wants to stay connected. A relay that has served for a while and is
+ * lost is tried again before it is waited for. */
+static void plan_retry(atl_relay_client *client, int32_t code, const char *text, int lasted) {
     if (code == ATLAS_ERR_RELAY_REPLACED) {
         retry_in(client, REPLACED_WAIT);
         atl_relay_client_set(client, ATLAS_RELAY_REPLACED, code, text);
         return;
     }
-    retry_in(client, backoff(client));
+    if (client->idle) {
+        client->retry_at = ATLAS_NO_DEADLINE;
+    } else if (lasted && code == ATLAS_ERR_RELAY_LOST) {
+        retry_in(client, at_once(client));
+    } else {
+        retry_in(client, backoff(client));
+    }
     atl_relay_client_set(client, ATLAS_RELAY_LOST, code == ATLAS_OK ? ATLAS_ERR_RELAY_LOST : code,
                          text);
 }
 
 void atl_relay_client_down(atl_relay_client *client, int32_t code, const char *text) {
-    if (client->up_at != 0 && (client->announced || !client->want_announce) &&
-        client->loop->now >= client->up_at + LASTED) {
+    int lasted = client->up_at != 0 && (client->announced || !client->want_announce) &&
+                 client->loop->now >= client->up_at + LASTED;
+
+    if (lasted) {
         client->attempts = 0;
     }
+    atl_relay_health_down(client, code != ATLAS_OK);
     client->announced = 0;
     client->announcing = 0;
     client->drains = 0;
     client->observed[0] = '\0';
+    memset(&client->observed_addr, 0, sizeof(client->observed_addr));
     atl_timer_clear(client->loop, &client->announce);
     atl_timer_clear(client->loop, &client->linger);
     if (code == ATLAS_OK && needed(client)) {
@@ -345,7 +395,7 @@ void atl_relay_client_down(atl_relay_client *client, int32_t code, const char *t
     }
     atl_relay_circuits_down(client, code == ATLAS_OK ? ATLAS_ERR_CANCELLED : code, text);
     if (client->want_connect || client->want_announce) {
-        plan_retry(client, code, text);
+        plan_retry(client, code, text, lasted);
     } else {
         atl_relay_client_set(client, ATLAS_RELAY_IDLE, ATLAS_OK, text);
     }
@@ -402,6 +452,7 @@ int32_t atl_relay_client_new(const atl_relay_client_config *config, const atl_re
     atl_timer_init(&client->announce, on_announce, client);
     atl_timer_init(&client->linger, on_linger, client);
     atl_task_init(&client->notify, on_notify, client);
+    atl_relay_health_init(client);
     *out = client;
     return ATLAS_OK;
 }
@@ -418,6 +469,7 @@ void atl_relay_client_free(atl_relay_client *client) {
     atl_timer_clear(client->loop, &client->announce);
     atl_timer_clear(client->loop, &client->linger);
     atl_task_cancel(&client->notify);
+    atl_relay_health_free(client);
     atl_free(client->env, client);
 }
 

@@ -27,6 +27,9 @@ typedef struct atl_relay_client_ops {
      * accepted, QUIC packets may arrive on the circuit that the client makes; it ends by itself
      * when its last connection has gone. */
     int32_t (*on_incoming)(void *user, atl_relay_client *client, const atl_peer_id *source);
+    /* The state, the health, the observed address or the relay's own has changed: ask. Work task,
+     * never from inside a call. */
+    void (*on_news)(void *user, atl_relay_client *client);
 } atl_relay_client_ops;
 
 int32_t atl_relay_client_new(const atl_relay_client_config *config, const atl_relay_client_ops *ops,

@@ -38,6 +38,23 @@ struct atl_relay_client {
     uint64_t up_at;    /* 0: it has not been up */
     int32_t fail_code; /* why it is closing */
     char fail_text[ATL_RELAY_TEXT_MAX];
+    atl_addr remote; /* dialled last; family 0: none yet */
+
+    /* how good it is: relay/health.c */
+    uint8_t silent;  /* the control connection waits for an answer for too long */
+    uint8_t failed;  /* lost, or not reached, since it was up last */
+    uint8_t idle;    /* nothing is sent unless somebody needs it */
+    uint8_t flowing; /* packets came through circuits at the last look */
+    uint64_t failed_at;
+    uint64_t pushed_at;      /* probed, or tried anew, last */
+    uint64_t probe_deadline; /* when the probe's patience ends; the timer may come later */
+    uint64_t probe_heard;    /* packets of the relay before the probe */
+    uint64_t circuit_rx;     /* packets through all circuits at the last look */
+    uint64_t circuit_tx;
+    uint64_t flowed_at; /* when there was traffic on a circuit last */
+    atl_timer probe;
+    atl_timer watch;
+    atl_task news;
 
     /* presence and redialling: relay/client.c */
     uint32_t attempts; /* failures in a row */
@@ -50,7 +67,8 @@ struct atl_relay_client {
     uint8_t yield;      /* do not replace the other connection of this node */
     uint8_t drains;
     uint64_t announce_from; /* not before this: replaced, or refused */
-    uint64_t heard;         /* the last answer to an announcement */
+    uint64_t announce_due;  /* when the next one is planned */
+    uint32_t unanswered;    /* announcements sent since the last answer */
     uint64_t told_interval; /* between announcements, as the relay wants it; nanoseconds */
     uint64_t expiry;        /* nanoseconds */
     uint64_t bandwidth;
@@ -62,6 +80,7 @@ struct atl_relay_client {
     char addr_text[ATLAS_MULTIADDR_MAX];
     char relay_text[ATLAS_PEER_ID_MAX];
     char observed[ATLAS_ADDR_MAX];
+    atl_addr observed_addr;
     char text[ATL_RELAY_TEXT_MAX];
 
     /* relay/circuits.c */
@@ -92,8 +111,8 @@ void atl_relay_link_start(atl_relay_client *client);
 void atl_relay_link_fail(atl_relay_client *client, int32_t code, const char *text);
 /* At once and without upcalls. */
 void atl_relay_link_free(atl_relay_client *client);
-/* The number of circuits has changed: how often the connection shows that it is there. */
-void atl_relay_link_keepalive(atl_relay_client *client);
+/* A dial that may have gone out by a way that is no more begins again. */
+void atl_relay_link_again(atl_relay_client *client);
 /* Queues a whole capsule on the control stream. */
 int32_t atl_relay_link_send(atl_relay_client *client, const uint8_t *capsule, size_t len);
 
@@ -103,9 +122,27 @@ void atl_relay_client_up(atl_relay_client *client);
 void atl_relay_client_down(atl_relay_client *client, int32_t code, const char *text);
 int32_t atl_relay_client_capsule(atl_relay_client *client, uint64_t type, const uint8_t *value,
                                  size_t len);
+/* Nothing may be left waiting: connects now when somebody needs it. */
+void atl_relay_client_retry(atl_relay_client *client);
+/* Announces now, where it is time or was missed. */
+void atl_relay_client_reannounce(atl_relay_client *client);
 void atl_relay_client_set(atl_relay_client *client, uint32_t state, int32_t code, const char *text);
 /* Something has ended: without a purpose the connection ends too, after a while. */
 void atl_relay_client_unused(atl_relay_client *client);
+
+/* ---- relay/health.c ---- */
+
+void atl_relay_health_init(atl_relay_client *client);
+void atl_relay_health_up(atl_relay_client *client);
+/* The link has ended; 1 when that is held against the relay. */
+void atl_relay_health_down(atl_relay_client *client, int failed);
+void atl_relay_health_free(atl_relay_client *client);
+void atl_relay_health_silent(atl_relay_client *client);
+void atl_relay_health_heard(atl_relay_client *client);
+/* Circuits have come or gone: how often the connection shows that it is there. */
+void atl_relay_health_watch(atl_relay_client *client);
+/* What atl_relay_client_ops.on_news tells has changed. */
+void atl_relay_health_news(atl_relay_client *client);
 
 /* ---- relay/circuits.c ---- */
 
@@ -122,5 +159,7 @@ void atl_relay_circuits_ready(atl_relay_client *client, const atl_relay_ready *m
 void atl_relay_circuits_error(atl_relay_client *client, const atl_relay_error *msg);
 int32_t atl_relay_circuits_incoming(atl_relay_client *client, const atl_relay_incoming *msg);
 void atl_relay_circuits_closed(atl_relay_client *client, const atl_relay_close *msg);
+/* Datagrams received and sent through the circuits there are. */
+void atl_relay_circuits_traffic(const atl_relay_client *client, uint64_t *rx, uint64_t *tx);
 
 #endif

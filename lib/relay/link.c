@@ -6,9 +6,7 @@
 #include <string.h>
 
 #define FIRST_DIAL (3 * ATL_SECOND) /* a lost relay is tried often rather than long, at first */
-#define KEEPALIVE (10 * ATL_SECOND) /* where no announcements do it */
-/* The relay learns from this connection where circuits are to lead after a NAT has forgotten. */
-#define KEEPALIVE_CIRCUITS (2 * ATL_SECOND)
+#define AGAIN_AFTER (250 * ATL_MS)
 #define H3_NO_ERROR 0x100u
 
 static void dial_next(atl_relay_client *client);
@@ -120,13 +118,6 @@ static int32_t code_of_status(int32_t status) {
     }
 }
 
-void atl_relay_link_keepalive(atl_relay_client *client) {
-    if (client->link == ATL_LINK_UP) {
-        atl_qconn_keepalive(atl_h3_conn(client->h3),
-                            client->n_circuits > 0 ? KEEPALIVE_CIRCUITS : KEEPALIVE);
-    }
-}
-
 static void on_response(void *user, atl_h3_stream *stream, int32_t status) {
     atl_relay_client *client = user;
     char text[64];
@@ -141,7 +132,6 @@ static void on_response(void *user, atl_h3_stream *stream, int32_t status) {
     }
     client->link = ATL_LINK_UP;
     client->up_at = client->loop->now;
-    atl_relay_link_keepalive(client);
     atl_relay_client_up(client);
 }
 
@@ -201,14 +191,36 @@ static void on_closed(void *user, atl_h3 *h3, const atl_qclose *why) {
     }
 }
 
+static void on_silent(void *user, atl_h3 *h3, uint64_t silent) {
+    (void)h3;
+    (void)silent;
+    atl_relay_health_silent(user);
+}
+
+static void on_heard(void *user, atl_h3 *h3) {
+    (void)h3;
+    atl_relay_health_heard(user);
+}
+
 static const atl_h3_ops link_ops = {
     .on_ready = on_ready,
     .on_response = on_response,
     .on_data = on_data,
     .on_end = on_end,
     .on_stream_closed = on_stream_closed,
+    .on_silent = on_silent,
+    .on_heard = on_heard,
     .on_closed = on_closed,
 };
+
+void atl_relay_link_again(atl_relay_client *client) {
+    if ((client->link != ATL_LINK_DIALLING && client->link != ATL_LINK_OPENING) ||
+        client->loop->now < client->dialled_at + AGAIN_AFTER) {
+        return;
+    }
+    atl_relay_link_free(client);
+    atl_relay_link_start(client);
+}
 
 /* ---- dialling ---- */
 
@@ -235,6 +247,9 @@ static int32_t dial(atl_relay_client *client, const atl_addr *remote) {
     rc = atl_h3_new(conn, &link_ops, client, &client->h3);
     if (rc != ATLAS_OK) {
         atl_qconn_abort(conn);
+    } else if (!atl_addr_equal(&client->remote, remote)) {
+        client->remote = *remote;
+        atl_relay_health_news(client);
     }
     return rc;
 }

@@ -36,7 +36,7 @@ static void on_expiry(atl_timer *timer, uint64_t now) {
         atl_relay_session *session = ATL_CONTAINER(reg, atl_relay_session, registration);
 
         server->stats.expired++;
-        atl_relay_session_unregister(session, ATLAS_ERR_RELAY_EXPIRED);
+        atl_relay_session_lapse(session);
         atl_relay_session_send_error(session, NULL, ATLAS_ERR_RELAY_EXPIRED,
                                      "announcements were missed");
     }

@@ -44,8 +44,9 @@ typedef struct atl_relay_session {
     atl_h3_stream *control; /* the CONNECT stream, or NULL */
     atl_peer_id peer;
     uint8_t has_peer;
-    uint8_t ending; /* told why, closes soon: deaf and mute */
-    uint8_t opened; /* it has had a control stream */
+    uint8_t ending;    /* told why, closes soon: deaf and mute */
+    uint8_t opened;    /* it has had a control stream */
+    uint8_t announced; /* it has been registered */
     uint32_t circuits_count;
     atl_list circuits; /* atl_pairing_end */
     atl_forward_port port;

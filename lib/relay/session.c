@@ -6,8 +6,11 @@
 #include <string.h>
 
 #define IDLE_LIMIT (60 * ATL_SECOND) /* without registration and circuit */
-#define END_LINGER ATL_SECOND        /* for the last words of a connection to arrive */
-#define ANNOUNCE_RATE 16u            /* announcements per second, however short the interval */
+/* The same for a node that was registered: it may sleep, and QUIC's idle timeout ends it sooner
+ * when it does not come back. */
+#define LAPSED_LIMIT (120 * ATL_SECOND)
+#define END_LINGER ATL_SECOND /* for the last words of a connection to arrive */
+#define ANNOUNCE_RATE 16u     /* announcements per second, however short the interval */
 #define ANNOUNCE_BURST 32u
 #define H3_NO_ERROR 0x100u
 #define H3_EXCESSIVE_LOAD 0x107u
@@ -70,6 +73,14 @@ void atl_relay_session_unregister(atl_relay_session *session, int32_t code) {
     atl_relay_session_touch(session);
 }
 
+void atl_relay_session_lapse(atl_relay_session *session) {
+    atl_relay_server *server = session->server;
+
+    atl_registry_remove(&server->registry, &session->registration);
+    server->stats.nodes = atl_registry_count(&server->registry);
+    atl_relay_session_touch(session);
+}
+
 void atl_relay_session_end(atl_relay_session *session, int32_t code, const char *reason) {
     if (session->ending) {
         return;
@@ -118,6 +129,7 @@ void atl_relay_session_free(atl_relay_session *session) {
 
 static void on_timer(atl_timer *timer, uint64_t now) {
     atl_relay_session *session = timer->user;
+    uint64_t limit = session->announced ? LAPSED_LIMIT : IDLE_LIMIT;
     int busy =
         atl_registration_active(&session->registration) || !atl_list_empty(&session->circuits);
 
@@ -125,11 +137,11 @@ static void on_timer(atl_timer *timer, uint64_t now) {
         atl_h3_close(session->h3, H3_NO_ERROR, "");
         return;
     }
-    if (!session->opened || (!busy && now >= session->idle_since + IDLE_LIMIT)) {
+    if (!session->opened || (!busy && now >= session->idle_since + limit)) {
         atl_relay_session_close(session, session->opened ? "idle" : "no control stream");
         return;
     }
-    atl_timer_set(session->server->loop, timer, (busy ? now : session->idle_since) + IDLE_LIMIT);
+    atl_timer_set(session->server->loop, timer, (busy ? now : session->idle_since) + limit);
 }
 
 /* ---- announcements ---- */
@@ -221,6 +233,7 @@ static int32_t register_node(atl_relay_session *session, const atl_relay_announc
     rc = atl_registry_add(&server->registry, &session->registration, &session->peer,
                           &session->port.remote, server->loop->now);
     server->stats.nodes = atl_registry_count(&server->registry);
+    session->announced |= (uint8_t)(rc == ATLAS_OK);
     return count_refusal(&server->stats, rc);
 }
 
@@ -474,6 +487,10 @@ static void on_path(void *user, atl_h3 *h3) {
     session->port.local = path.local;
     if (atl_registration_active(&session->registration)) {
         (void)atl_registry_move(&session->server->registry, &session->registration, &path.remote);
+        if (!session->server->draining) {
+            /* the node hears at once how it is seen now */
+            tell_waiting(session);
+        }
     }
 }
 

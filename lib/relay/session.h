@@ -15,6 +15,9 @@ void atl_relay_session_free(atl_relay_session *session);
 void atl_relay_session_end(atl_relay_session *session, int32_t code, const char *reason);
 /* The same for the registration and the circuits only. */
 void atl_relay_session_unregister(atl_relay_session *session, int32_t code);
+/* Announcements were missed: the node cannot be reached any more, while what it has here lives on.
+ * It may only sleep, and announces itself again on the same connection when it wakes. */
+void atl_relay_session_lapse(atl_relay_session *session);
 /* The connection is closed as soon as it has said so. */
 void atl_relay_session_close(atl_relay_session *session, const char *reason);
 

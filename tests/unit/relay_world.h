@@ -13,6 +13,7 @@
 
 #define RELAY_PORT 4433
 #define RAW_MAX 512
+#define RELAY_IDLE (90 * ATL_SECOND) /* as contexts have it */
 
 typedef struct raw_capsule {
     uint64_t type;
@@ -123,6 +124,7 @@ PAIR_UNUSED static void relay_start(relay_world *w) {
     w->relay.ep_hooks.on_forward = relay_forward;
     w->relay.ep_hooks.on_batch_end = relay_batch_end;
     pair_open(&w->relay, RELAY_PORT);
+    atl_endpoint_params(w->relay.ep)->idle_timeout = RELAY_IDLE;
     assert_int_equal(atl_relay_server_new(w->relay.ep, &w->limits, &w->server), ATLAS_OK);
 }
 
@@ -298,6 +300,7 @@ PAIR_UNUSED static raw_node *raw_new_as(relay_world *w, uint8_t seed) {
     (void)snprintf(ip, sizeof(ip), "10.0.1.%zu", ++w->n_raw);
     memset(raw, 0, sizeof(*raw));
     pair_init(&raw->node, w->net, ip, seed, 5000);
+    atl_endpoint_params(raw->node.ep)->idle_timeout = RELAY_IDLE;
     atl_capsule_parser_init(&raw->parser, &raw->node.env, raw_known, raw_capsule_in, raw);
     raw_dial(w, raw);
     return raw;

@@ -153,7 +153,7 @@ static void nothing_goes_to_an_unproven_address(void **state) {
     got_fin = 0;
     assert_int_equal(atl_qconn_open_stream(b->conn, 1, &stream_ops, b, &stream), ATLAS_OK);
     sim_host_rebind(a->node.host, "10.0.9.1");
-    for (int i = 0; i < 40; i++) {
+    for (int i = 0; i < 20; i++) { /* shorter than the patience with a silent relay */
         assert_int_equal(atl_qstream_write(stream, bytes, 5000, 0, &taken), ATLAS_OK);
         run(100 * ATL_MS);
     }
@@ -161,7 +161,7 @@ static void nothing_goes_to_an_unproven_address(void **state) {
     assert_true(seen.circuit_packets < 10);
     seen.ack_lost = 0;
     run(10 * ATL_SECOND);
-    assert_true(got_len > 100000);
+    assert_int_equal(got_len, 100000);
     finish();
 }
 
