@@ -70,12 +70,12 @@ class World:
         node.outside, node.nat = outside, nat
         return node
 
-    def start_relay(self, config="", name="relay", last=2):
+    def start_relay(self, config="", name="relay", last=2, *options):
         """A new public host with a relay that runs; .addr is its multiaddr, .process what runs."""
         address = self.lab.public_host(name, last)
         node = self.node(name, config)
         node.address = address
-        node.process, node.addr = node.relay("--port", RELAY_PORT, "-4")
+        node.process, node.addr = node.relay("--port", RELAY_PORT, "-4", *options)
         return node
 
     def stop(self):

@@ -37,7 +37,7 @@ def upgraded(run, dialler, listening):
     check(took <= BOUND, f"direct only after {took:.2f} s")
     attempts = [e for e in run.log if e["event"] == "upgrade" and "code" not in e]
     text = f"{attempts[0]['pairs']} pairs, {attempts[0]['answers']} answers" if attempts else ""
-    return took, f"direct after {1000 * took:5.0f} ms  {mine['local']} -> {mine['remote']}  {text}"
+    return took, f"direct after {1000 * took:5.0f} ms  to {mine.get('remote') or mine['addr']}  {text}"
 
 
 def refused(run, dialler, listening):
@@ -92,8 +92,8 @@ def blocked(world, relay, listening):
     say(f"\nall UDP blocked: the dial failed after {now() - since:.1f} s: {error['text']}")
 
 
-def body(world):
-    relay = world.start_relay()
+def all_pairs(world, relay):
+    """What came of each pair; and somebody who listens."""
     with ThreadPoolExecutor(AT_ONCE) as pool:
         listeners = list(pool.map(lambda i: listener(world, relay, NATS[i], 1 + i), range(len(NATS))))
     diallers = [world.behind(f"from-{nat}", nat, 11 + i) for i, nat in enumerate(NATS)]
@@ -108,9 +108,15 @@ def body(world):
             for (a, b), took in zip(pairs, pool.map(lambda pair: one(relay, *pair), pairs)):
                 found[a.nat, b.nat] = took
     table(found)
+    return found, listeners[0]
+
+
+def body(world):
+    relay = world.start_relay()
+    found, listening = all_pairs(world, relay)
     failed = [f"{a} -> {b}: {took}" for (a, b), took in found.items() if isinstance(took, str)]
     check(not failed, f"{len(failed)} of {len(found)} pairs:\n" + "\n".join(failed))
-    blocked(world, relay, listeners[0])
+    blocked(world, relay, listening)
 
 
 if __name__ == "__main__":
