@@ -164,6 +164,9 @@ static int apply_options(app *a, int flags) {
     if (rv == ATLAS_OK && opt->no_relay) {
         rv = atlas_set_u64(a->ctx, ATLAS_OPT_ENABLE_RELAY, 0);
     }
+    if (rv == ATLAS_OK && opt->no_upgrade) {
+        rv = atlas_set_u64(a->ctx, ATLAS_OPT_UPGRADE, 0);
+    }
     if (rv == ATLAS_OK && opt->family == 4) {
         rv = atlas_set_u64(a->ctx, ATLAS_OPT_IPV6, 0);
     }

@@ -28,6 +28,12 @@ static void on_path(void *user, atlas_conn *conn, const atlas_path_info *path, c
     node_path(r->app, conn, path, reason);
 }
 
+static void on_upgrade(void *user, atlas_conn *conn, const atlas_upgrade_info *info) {
+    receiver *r = user;
+
+    node_upgrade(r->app, conn, info);
+}
+
 static void on_stream(void *user, atlas_conn *conn, atlas_stream *stream) {
     (void)conn;
     receive_stream(user, stream);
@@ -54,6 +60,7 @@ static void on_connection(void *user, atlas_ctx *ctx, atlas_conn *conn) {
         .on_stream = on_stream,
         .on_message = on_message,
         .on_closed = on_closed,
+        .on_upgrade = on_upgrade,
     };
     app *a = user;
 

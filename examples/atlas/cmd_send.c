@@ -11,7 +11,8 @@
 #include <unistd.h>
 
 #define CHUNK 262144
-#define STALL_NS (60 * NS_PER_S)
+#define STALL_MS 60000
+#define TICK_NS (NS_PER_S / 5)
 #define RESET_BY_SENDER 16
 
 typedef struct sending {
@@ -32,6 +33,7 @@ typedef struct sending {
     uint8_t answer[FILE_ANSWER_LONGEST + 1];
     size_t answer_len;
     progress bar;
+    uint32_t path; /* its kind */
 } sending;
 
 static void print_sent(sending *s, const char *what, uint64_t bytes, const char *text) {
@@ -67,6 +69,37 @@ static int on_end(dial *d, int32_t code, uint64_t app_code) {
     return s->delivered ? EXIT_DONE : EXIT_FAILED;
 }
 
+/* A peer that died without a word is missed by the connection only after its idle timeout, and one
+ * that does not read, never. */
+static void check_stall(app *a) {
+    sending *s = ((dial *)a->user)->user;
+    uint64_t now = atlas_now(a->ctx);
+    uint64_t limit = a->opt.timeout_ms == 0 ? STALL_MS : a->opt.timeout_ms;
+    char text[96];
+
+    if (s->d.closing) {
+        return;
+    }
+    if (now - s->last <= limit * NS_PER_MS) {
+        progress_at(&s->bar, s->sent, now);
+        a->tick_at = now + TICK_NS;
+        return;
+    }
+    (void)snprintf(text, sizeof(text), "%s for %g s",
+                   s->path == ATLAS_PATH_NONE ? "the peer was not heard on any path, no progress"
+                                              : "the receiver has not taken anything",
+                   (double)limit / 1e3);
+    fail(s, ATLAS_ERR_TIMEOUT, text);
+}
+
+static void on_path(dial *d, const atlas_path_info *path) {
+    sending *s = d->user;
+
+    s->path = path->kind;
+    progress_path(&s->bar, path->kind == ATLAS_PATH_NONE ? "no path" : path_name(path->kind),
+                  atlas_now(d->app->ctx));
+}
+
 /* ---- a message ---- */
 
 static void send_text(dial *d) {
@@ -74,10 +107,13 @@ static void send_text(dial *d) {
     const char *text = d->app->opt.args[1];
     int32_t rv = atlas_conn_send_message(d->conn, text, strlen(text), NULL);
 
-    s->began = atlas_now(d->app->ctx);
+    s->began = s->last = atlas_now(d->app->ctx);
     if (rv != ATLAS_OK) {
         fail(s, rv, atlas_error_text(rv));
+        return;
     }
+    d->app->on_tick = check_stall;
+    d->app->tick_at = s->began + TICK_NS;
 }
 
 static void on_message_sent(dial *d, uint64_t id, int32_t code) {
@@ -220,17 +256,6 @@ static void on_stream_closed(void *user, atlas_stream *stream, int32_t code, uin
     }
 }
 
-static void check_stall(app *a) {
-    sending *s = ((dial *)a->user)->user;
-    uint64_t now = atlas_now(a->ctx);
-
-    if (now - s->last > STALL_NS) {
-        fail(s, ATLAS_ERR_TIMEOUT, "the receiver has not taken anything for a minute");
-        return;
-    }
-    a->tick_at = now + NS_PER_S;
-}
-
 static void name_of(const char *path, file_head *head) {
     const char *slash = strrchr(path, '/');
     const char *name = slash == NULL ? path : slash + 1;
@@ -268,7 +293,7 @@ static void send_file(dial *d) {
     (void)crypto_generichash_init(&s->hash, NULL, 0, FILE_HASH);
     progress_begin(&s->bar, &a->out, s->size, s->began);
     a->on_tick = check_stall;
-    a->tick_at = s->began + NS_PER_S;
+    a->tick_at = s->began + TICK_NS;
     pump(s);
 }
 
@@ -310,7 +335,9 @@ int run_send(app *a) {
     s.d.on_end = on_end;
     s.d.on_connected = a->opt.file == NULL ? send_text : send_file;
     s.d.on_message_sent = on_message_sent;
+    s.d.on_path = on_path;
     a->on_stop = interrupted;
+    a->out.aside = 1;
     s.fd = -1;
     if (a->opt.file != NULL) {
         code = open_file(a, &s);

@@ -19,6 +19,15 @@ static void on_path(void *user, atlas_conn *conn, const atlas_path_info *path, c
     dial *d = user;
 
     node_path(d->app, conn, path, reason);
+    if (d->on_path != NULL) {
+        d->on_path(d, path);
+    }
+}
+
+static void on_upgrade(void *user, atlas_conn *conn, const atlas_upgrade_info *info) {
+    dial *d = user;
+
+    node_upgrade(d->app, conn, info);
 }
 
 static void on_attempt(void *user, atlas_conn *conn, const char *addr, int32_t code,
@@ -148,6 +157,7 @@ int dial_run(app *a, dial *d) {
         .on_message_sent = on_message_sent,
         .on_pong = on_pong,
         .on_closed = on_closed,
+        .on_upgrade = on_upgrade,
     };
     int code = app_open(a, APP_KEY_NEEDED | APP_ANY_PORT);
     int32_t rv;

@@ -15,6 +15,7 @@ typedef struct dial {
     void (*on_connected)(struct dial *d);
     void (*on_message)(struct dial *d, const uint8_t *data, size_t len);
     void (*on_message_sent)(struct dial *d, uint64_t id, int32_t code);
+    void (*on_path)(struct dial *d, const atlas_path_info *path);
     void (*on_pong)(struct dial *d, uint64_t id, uint64_t rtt_ns, uint32_t path_kind);
     /* Fields for the event "closed". */
     void (*closed_fields)(app *a);

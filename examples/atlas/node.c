@@ -133,14 +133,67 @@ void node_connected(app *a, const char *event, atlas_conn *conn) {
               node_path_text(&path, text, sizeof(text)));
 }
 
+static const char *candidate_name(uint32_t kind) {
+    static const char *const names[] = {"unknown", "host", "peer-reflexive", "server-reflexive",
+                                        "relay"};
+
+    return names[kind < sizeof(names) / sizeof(names[0]) ? kind : 0];
+}
+
 void node_path(app *a, atlas_conn *conn, const atlas_path_info *path, const char *reason) {
+    out *o = &a->out;
     char text[ATLAS_ADDR_MAX + ATLAS_PEER_ID_MAX + 16];
 
-    out_open(&a->out, "path");
-    out_str(&a->out, "peer", atlas_conn_peer_id(conn));
-    node_path_fields(a, path);
-    out_str(&a->out, "text", reason);
-    out_close(&a->out, "path %s: %s", node_path_text(path, text, sizeof(text)), reason);
+    out_open(o, "path");
+    out_str(o, "peer", atlas_conn_peer_id(conn));
+    out_str(o, "kind", path_name(path->kind));
+    out_str(o, "candidate", candidate_name(path->candidate));
+    out_str(o, "local", path->local);
+    out_str(o, "remote", path->remote);
+    out_str(o, "relay", path->relay);
+    out_ms(o, "rtt_ms", path->rtt_ns);
+    out_u64(o, "mtu", path->mtu);
+    out_str(o, "reason", reason);
+    if (path->kind == ATLAS_PATH_NONE) {
+        out_aside(o, "no path to %s: %s", atlas_conn_peer_id(conn), reason);
+    } else if (path->kind == ATLAS_PATH_DIRECT && path->candidate != ATLAS_CANDIDATE_UNKNOWN) {
+        out_aside(o, "path direct (%s, %s): %s", path->remote, candidate_name(path->candidate),
+                  reason);
+    } else {
+        out_aside(o, "path %s: %s", node_path_text(path, text, sizeof(text)), reason);
+    }
+}
+
+static void upgrade_line(out *o, const atlas_upgrade_info *info) {
+    char again[48] = "";
+
+    if (info->retry_ns != 0) {
+        (void)snprintf(again, sizeof(again), "; again in %.1f s", (double)info->retry_ns / 1e9);
+    }
+    out_aside(
+        o, "upgrade %s%s: %s (%u pairs, %u checks, %u heard, %u answered, %llu bytes, %.0f ms)%s",
+        info->code == ATLAS_OK ? "to " : "failed", info->remote, info->text, (unsigned)info->pairs,
+        (unsigned)info->requests, (unsigned)info->heard, (unsigned)info->answers,
+        (unsigned long long)info->bytes, (double)info->duration_ns / 1e6, again);
+}
+
+void node_upgrade(app *a, atlas_conn *conn, const atlas_upgrade_info *info) {
+    out *o = &a->out;
+
+    out_open(o, "upgrade");
+    out_str(o, "peer", atlas_conn_peer_id(conn));
+    out_str(o, "code", atlas_error_name(info->code));
+    out_u64(o, "pairs", info->pairs);
+    out_u64(o, "requests", info->requests);
+    out_u64(o, "heard", info->heard);
+    out_u64(o, "answers", info->answers);
+    out_u64(o, "bytes", info->bytes);
+    out_ms(o, "duration_ms", info->duration_ns);
+    out_ms(o, "retry_ms", info->retry_ns);
+    out_str(o, "local", info->local);
+    out_str(o, "remote", info->remote);
+    out_str(o, "text", info->text);
+    upgrade_line(o, info);
 }
 
 void node_closed(app *a, atlas_conn *conn, int32_t code, const char *text, void (*fields)(app *a)) {

@@ -10,9 +10,10 @@ void node_ready(app *a, const char *what);
 /* An on_relay callback: "announced" once for every time that the node becomes reachable, an error
  * when it no longer is. */
 void node_on_relay(void *user, atlas_ctx *ctx, const struct atlas_relay_event *event);
-/* The events "connected", "path" and "closed" of a connection. */
+/* The events "connected", "path", "upgrade" and "closed" of a connection. */
 void node_connected(app *a, const char *event, atlas_conn *conn);
 void node_path(app *a, atlas_conn *conn, const atlas_path_info *path, const char *reason);
+void node_upgrade(app *a, atlas_conn *conn, const atlas_upgrade_info *info);
 /* `fields` adds more of them to "closed"; NULL: none. */
 void node_closed(app *a, atlas_conn *conn, int32_t code, const char *text, void (*fields)(app *a));
 void node_message(app *a, atlas_conn *conn, const uint8_t *data, size_t len);

@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define OPTION_COUNT 23
+#define OPTION_COUNT 24
 
 typedef struct option_spec {
     const char *name;
@@ -25,6 +25,7 @@ enum {
     ID_STUN,
     ID_BIND,
     ID_NO_RELAY,
+    ID_NO_UPGRADE,
     ID_TIMEOUT,
     ID_ADDR,
     ID_OUT,
@@ -50,6 +51,8 @@ static const option_spec specs[OPTION_COUNT] = {
     {"port", "N", 'p', GROUP_NET, "local UDP port", "a number from 0 to 65535"},
     {"bind", "IP", ID_BIND, GROUP_NET, "local address", NULL},
     {"no-relay", NULL, ID_NO_RELAY, GROUP_PEERS, "never use a relay", NULL},
+    {"no-upgrade", NULL, ID_NO_UPGRADE, GROUP_PEERS,
+     "do not look for a direct path where a relay serves", NULL},
     {"ipv4", NULL, '4', GROUP_NET, "IPv4 only", NULL},
     {"ipv6", NULL, '6', GROUP_NET, "IPv6 only", NULL},
     {"timeout", "SECS", ID_TIMEOUT, GROUP_TIMEOUT, "give up after this time",
@@ -198,6 +201,9 @@ static int take_net(int id, const char *value, options *out) {
         return to_number(value, 65535, &out->port);
     case ID_NO_RELAY:
         out->no_relay = 1;
+        return 1;
+    case ID_NO_UPGRADE:
+        out->no_upgrade = 1;
         return 1;
     case '4':
     case '6':

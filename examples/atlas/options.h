@@ -42,6 +42,7 @@ typedef struct options {
     uint64_t port;
     int port_given;
     int no_relay;
+    int no_upgrade;
     int family;          /* 0: both, 4 or 6 */
     uint64_t timeout_ms; /* 0: the default */
     const char *out_dir;

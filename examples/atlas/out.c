@@ -249,6 +249,18 @@ void out_close(out *o, const char *format, ...) {
     }
 }
 
+void out_aside(out *o, const char *format, ...) {
+    va_list args;
+
+    if (o->json) {
+        out_close(o, NULL);
+        return;
+    }
+    va_start(args, format);
+    write_clean(o, o->aside ? stderr : stdout, "", format, args);
+    va_end(args);
+}
+
 void out_error(out *o, int32_t code, const char *format, ...) {
     va_list args;
     char *text = NULL;

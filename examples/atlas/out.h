@@ -10,6 +10,7 @@ typedef struct out {
     int json;
     int failed; /* standard output is gone */
     int bar;    /* a progress bar stands on the terminal */
+    int aside;  /* what out_aside() says goes to standard error */
     char *buf;
     size_t len;
     size_t cap;
@@ -27,6 +28,8 @@ void out_seconds(out *o, const char *key, uint64_t ns);
 void out_code(out *o, int32_t code); /* "code": the name of an error; left out for ATLAS_OK */
 void out_strings(out *o, const char *key, char *const *values, size_t count);
 void out_close(out *o, const char *format, ...) __attribute__((format(printf, 2, 3)));
+/* The same for what happens by the way: people get it on standard error where `aside` is set. */
+void out_aside(out *o, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 /* An error: to standard error for people, an event "error" in JSON. */
 void out_error(out *o, int32_t code, const char *format, ...) __attribute__((format(printf, 3, 4)));

@@ -12,6 +12,7 @@ void progress_begin(progress *p, out *o, uint64_t total, uint64_t now) {
     p->on = isatty(STDERR_FILENO) && !o->json;
     p->total = total;
     p->began = now;
+    p->done = 0;
     p->drawn = 0;
 }
 
@@ -39,30 +40,42 @@ static const char *duration(double seconds, char *buf, size_t cap) {
     return buf;
 }
 
-void progress_at(progress *p, uint64_t done, uint64_t now) {
+static void draw(progress *p, uint64_t now) {
     char bar[WIDTH + 1];
     char have[32];
     char rate[32];
     char left[32] = "-:--";
     double seconds = (double)(now - p->began) / 1e9;
-    double speed = seconds > 0 ? (double)done / seconds : 0;
-    double share = p->total == 0 ? 1 : (double)done / (double)p->total;
+    double speed = seconds > 0 ? (double)p->done / seconds : 0;
+    double share = p->total == 0 ? 1 : (double)p->done / (double)p->total;
     size_t filled = (size_t)(share * WIDTH);
 
-    if (!p->on || (p->drawn != 0 && now - p->drawn < EVERY_NS && done != p->total)) {
-        return;
-    }
     p->drawn = now;
     memset(bar, ' ', WIDTH);
     memset(bar, '#', filled > WIDTH ? WIDTH : filled);
     bar[WIDTH] = '\0';
     if (speed > 0) {
-        (void)duration((double)(p->total - done) / speed, left, sizeof(left));
+        (void)duration((double)(p->total - p->done) / speed, left, sizeof(left));
     }
-    fprintf(stderr, "\r\033[K[%s] %3.0f %%  %s  %s/s  %s left", bar, share * 100,
-            amount((double)done, have, sizeof(have)), amount(speed, rate, sizeof(rate)), left);
+    fprintf(stderr, "\r\033[K[%s] %3.0f %%  %s  %s/s  %s left%s%s", bar, share * 100,
+            amount((double)p->done, have, sizeof(have)), amount(speed, rate, sizeof(rate)), left,
+            p->path == NULL ? "" : "  ", p->path == NULL ? "" : p->path);
     (void)fflush(stderr);
     p->o->bar = 1;
+}
+
+void progress_at(progress *p, uint64_t done, uint64_t now) {
+    p->done = done;
+    if (p->on && (p->drawn == 0 || now - p->drawn >= EVERY_NS || done == p->total)) {
+        draw(p, now);
+    }
+}
+
+void progress_path(progress *p, const char *path, uint64_t now) {
+    p->path = path;
+    if (p->on) {
+        draw(p, now);
+    }
 }
 
 void progress_end(progress *p) {
@@ -70,4 +83,5 @@ void progress_end(progress *p) {
         (void)fputs("\n", stderr);
         p->o->bar = 0;
     }
+    p->on = 0;
 }
