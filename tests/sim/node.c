@@ -279,14 +279,13 @@ static int32_t hook_random(void *user, uint8_t *buf, size_t len) {
     return node->base.random(node->base.user, buf, len);
 }
 
-/* With SIM_LOG in the environment: what the library says, with virtual time, to see why a scenario
- * failed. */
+/* What the library says goes into the log of the network, to see why a scenario failed. */
 static void on_log(void *user, int32_t level, const char *text) {
     sim_node *node = user;
-    char ip[ATLAS_ADDR_MAX];
 
-    atl_addr_ip_text(&node->host_ip, ip);
-    printf("%12.6f %s %d %s\n", (double)sim_host_now(node->host) / 1e9, ip, (int)level, text);
+    if (level <= ATLAS_LOG_DEBUG) {
+        sim_log_line(sim_host_net(node->host), node->host, (int)level, text);
+    }
 }
 
 void sim_node_hooks(sim_node *node, atlas_hooks *hooks) {
@@ -300,7 +299,7 @@ void sim_node_hooks(sim_node *node, atlas_hooks *hooks) {
     hooks->malloc = hook_malloc;
     hooks->realloc = hook_realloc;
     hooks->free = hook_free;
-    hooks->log = getenv("SIM_LOG") != NULL ? on_log : NULL;
+    hooks->log = on_log;
 }
 
 /* ---- the node ---- */
@@ -351,14 +350,23 @@ void sim_node_start(sim_node *node, uint16_t port) {
     assert_int_equal(try_start(node, port), ATLAS_OK);
 }
 
-int32_t sim_node_try_init(sim_node *node, sim_net *net, const char *ip, uint8_t seed, uint16_t port,
-                          sim_faults *faults) {
+static int32_t try_on_host(sim_node *node, sim_host *host, uint8_t seed, uint16_t port,
+                           sim_faults *faults) {
     memset(node, 0, sizeof(*node));
-    node->host = sim_host_new(net, ip);
-    sim_host_addr(node->host, &node->host_ip);
+    node->host = host;
+    sim_host_addr(host, &node->host_ip);
     node->seed = seed;
     node->faults = faults;
     return try_start(node, port);
+}
+
+int32_t sim_node_try_init(sim_node *node, sim_net *net, const char *ip, uint8_t seed, uint16_t port,
+                          sim_faults *faults) {
+    return try_on_host(node, sim_host_new(net, ip), seed, port, faults);
+}
+
+void sim_node_on_host(sim_node *node, sim_host *host, uint8_t seed, uint16_t port) {
+    assert_int_equal(try_on_host(node, host, seed, port, NULL), ATLAS_OK);
 }
 
 void sim_node_init(sim_node *node, sim_net *net, const char *ip, uint8_t seed, uint16_t port) {

@@ -62,6 +62,8 @@ typedef struct sim_node {
 
 /* A context on a fresh host. `port` 0 = any. */
 void sim_node_init(sim_node *node, sim_net *net, const char *ip, uint8_t seed, uint16_t port);
+/* A context on a host that there is already, behind a router perhaps. */
+void sim_node_on_host(sim_node *node, sim_host *host, uint8_t seed, uint16_t port);
 /* The same without assertions: the code of the first call that failed; then there is no context. */
 int32_t sim_node_try_init(sim_node *node, sim_net *net, const char *ip, uint8_t seed, uint16_t port,
                           sim_faults *faults);
