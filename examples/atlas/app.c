@@ -330,7 +330,7 @@ const command commands[] = {
     {"init", "", "make the node's key and print its peer id", 0, 0, 0, run_init},
     {"id", "", "print the node's peer id", 0, 0, 0, run_id},
     {"stun", "[HOST:PORT...]", "ask STUN servers how this host looks from outside",
-     GROUP_NET | GROUP_TIMEOUT, 0, MAX_REPEATED, run_stun},
+     GROUP_NET | GROUP_TIMEOUT | GROUP_STUN, 0, MAX_REPEATED, run_stun},
     {"relay", "", "run a relay, which also answers STUN on its port", GROUP_NET | GROUP_RELAY, 0, 0,
      run_relay},
     {"listen", "", "run a node: accept peers, print messages, store files",

@@ -43,6 +43,19 @@ static void on_stop(app *a) {
     }
 }
 
+static int add_alternates(app *a) {
+    size_t i;
+
+    for (i = 0; i < a->opt.alternates.count; i++) {
+        int32_t rv = atlas_stun_server_alternate(a->ctx, a->opt.alternates.items[i]);
+
+        if (rv != ATLAS_OK) {
+            return app_error(a, rv, "--stun-alternate");
+        }
+    }
+    return 0;
+}
+
 int run_relay(app *a) {
     int code = app_open(a, APP_KEY_NEEDED);
     int32_t rv;
@@ -56,6 +69,10 @@ int run_relay(app *a) {
     rv = atlas_relay_start(a->ctx);
     if (rv != ATLAS_OK) {
         return app_error(a, rv, "relay");
+    }
+    code = add_alternates(a);
+    if (code != 0) {
+        return code;
     }
     a->drain_ms = a->opt.drain_ms;
     a->on_stop = on_stop;

@@ -78,11 +78,20 @@ static void on_result(void *user, atlas_stun *probe, const atlas_stun_result *re
     app_finish(a, status == ATLAS_OK ? EXIT_DONE : EXIT_FAILED);
 }
 
+size_t probe_relays(app *a, const char **servers) {
+    atlas_relay_event relay = {.size = sizeof(relay)};
+    size_t count = 0;
+
+    while (count < MAX_REPEATED && atlas_relay_info(a->ctx, (uint32_t)count, &relay) == ATLAS_OK) {
+        servers[count++] = relay.addr;
+    }
+    return count;
+}
+
 /* Those named, else those configured, else the relays: they answer STUN on their port. */
 int32_t probe_start(app *a, atlas_stun_cb cb, int *none) {
     const char *servers[MAX_REPEATED];
     atlas_stun_options how = {.size = sizeof(how), .timeout_ms = a->opt.timeout_ms};
-    atlas_relay_event relay = {.size = sizeof(relay)};
     size_t count = (size_t)a->opt.arg_count;
     int32_t rv;
 
@@ -98,15 +107,13 @@ int32_t probe_start(app *a, atlas_stun_cb cb, int *none) {
     if (rv != ATLAS_ERR_NOT_FOUND) {
         return rv;
     }
-    while (count < MAX_REPEATED && atlas_relay_info(a->ctx, (uint32_t)count, &relay) == ATLAS_OK) {
-        servers[count++] = relay.addr;
-    }
+    count = probe_relays(a, servers);
     *none = count == 0;
     return count == 0 ? ATLAS_OK : atlas_stun_probe(a->ctx, servers, count, &how, cb, a, NULL);
 }
 
 /* Names the server that is none. */
-static int probe_error(app *a, int32_t code) {
+int probe_error(app *a, int32_t code) {
     int i;
 
     for (i = 0; i < a->opt.arg_count && code == ATLAS_ERR_ADDRESS; i++) {
@@ -129,6 +136,9 @@ int run_stun(app *a) {
         return code;
     }
     rv = atlas_open(a->ctx);
+    if (rv == ATLAS_OK && a->opt.nat) {
+        return nat_run(a);
+    }
     if (rv == ATLAS_OK) {
         rv = probe_start(a, on_result, &none);
     }

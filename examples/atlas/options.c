@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define OPTION_COUNT 24
+#define OPTION_COUNT 27
 
 typedef struct option_spec {
     const char *name;
@@ -33,6 +33,9 @@ enum {
     ID_MAX_SIZE,
     ID_DRAIN,
     ID_STATS,
+    ID_STUN_ALTERNATE,
+    ID_NAT,
+    ID_LIFETIME,
     ID_FILE,
     ID_REASON
 };
@@ -68,6 +71,13 @@ static const option_spec specs[OPTION_COUNT] = {
      "seconds from 0 to 86400"},
     {"stats", "SECS", ID_STATS, GROUP_RELAY, "print counters at this interval",
      "seconds from 0.1 to 86400"},
+    {"stun-alternate", "IP[:PORT]", ID_STUN_ALTERNATE, GROUP_RELAY,
+     "a second address of this host for STUN, so that others can test their NAT; one a family",
+     NULL},
+    {"nat", NULL, ID_NAT, GROUP_STUN, "what NAT is this, and which peers are reached through it",
+     NULL},
+    {"lifetime", "SECS", ID_LIFETIME, GROUP_STUN,
+     "with --nat: how long mappings live, found within this time", "seconds from 8 to 7200"},
     {"count", "N", 'c', GROUP_PING, "stop after this many (4)", "a number from 1 to 1000000000"},
     {"interval", "SECS", 'i', GROUP_PING, "time between two pings (1)",
      "seconds from 0.001 to 86400"},
@@ -218,6 +228,22 @@ static int take_net(int id, const char *value, options *out) {
     }
 }
 
+static int take_stun(int id, const char *value, options *out) {
+    switch (id) {
+    case ID_STUN_ALTERNATE:
+        return append(&out->alternates, value);
+    case ID_NAT:
+        out->nat = 1;
+        return 1;
+    case ID_LIFETIME:
+        out->nat = 1;
+        return to_ms(value, &out->lifetime_ms) && out->lifetime_ms >= 8000 &&
+               out->lifetime_ms <= 7200000;
+    default:
+        return take_net(id, value, out);
+    }
+}
+
 static int take(int id, const char *value, options *out) {
     switch (id) {
     case ID_JSON:
@@ -254,7 +280,7 @@ static int take(int id, const char *value, options *out) {
         out->reason = value;
         return strlen(value) <= 256;
     default:
-        return take_net(id, value, out);
+        return take_stun(id, value, out);
     }
 }
 

@@ -22,6 +22,7 @@
 #define GROUP_SEND 0x040u
 #define GROUP_DISCONNECT 0x080u
 #define GROUP_TIMEOUT 0x100u
+#define GROUP_STUN 0x400u
 #define GROUP_PEERS 0x200u /* commands that have connections to peers */
 
 typedef struct list {
@@ -51,6 +52,9 @@ typedef struct options {
     uint64_t stats_ms;
     uint64_t count;
     uint64_t interval_ms;
+    int nat;
+    uint64_t lifetime_ms; /* 0: not asked for */
+    list alternates;      /* further addresses of the relay's STUN server */
     const char *file;
     const char *reason;
     char **args; /* what stands behind the options */
