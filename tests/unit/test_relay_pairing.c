@@ -316,6 +316,74 @@ static void idle_circuits_end(void **state) {
     world_done(&w);
 }
 
+/* Announcements are missed: the node is not to be reached any more, its circuits go on and are
+ * charged, and it comes back on the same connection without replacing anything. */
+static void a_lapse_keeps_circuits(void **state) {
+    relay_world w;
+    raw_node *a;
+    raw_node *b;
+    raw_circuit circuit;
+    uint8_t packet[700];
+    atl_addr relay;
+    watch seen;
+
+    (void)state;
+    memset(&seen, 0, sizeof(seen));
+    world_start(&w);
+    atl_relay_server_limits(w.server)->max_circuits_per_node = 1;
+    a = raw_new(&w);
+    b = raw_new(&w);
+    raw_announce(&w, b);
+    circuit = raw_pair(&w, a, b, 1);
+    atl_qconn_keepalive(atl_h3_conn(a->h3), 5 * ATL_SECOND);
+    atl_qconn_keepalive(atl_h3_conn(b->h3), 5 * ATL_SECOND);
+    world_run(&w, 7 * ATL_SECOND);
+    (void)raw_expect_error(&w, b, ATLAS_ERR_RELAY_EXPIRED);
+    assert_int_equal(world_stats(&w)->nodes, 0);
+    assert_int_equal(world_stats(&w)->expired, 1);
+    raw_connect_as(a, 2, &a->node.id, &b->node.id);
+    (void)raw_expect_error(&w, a, ATLAS_ERR_RELAY_NOT_REGISTERED);
+    world_run(&w, 70 * ATL_SECOND);
+    assert_int_equal(world_stats(&w)->sessions, 2);
+    assert_int_equal(world_stats(&w)->circuits, 1);
+    relay = pair_path(&w.relay).remote;
+    seen.relay = relay;
+    sim_set_tap(w.net, watch_tap, &seen);
+    make_packet(packet, circuit.source_sends, sizeof(packet));
+    assert_int_equal(atl_endpoint_send_raw(a->node.ep, NULL, &relay, packet, sizeof(packet)),
+                     ATLAS_OK);
+    world_run(&w, 100 * ATL_MS);
+    assert_int_equal(seen.n, 1);
+    raw_announce(&w, b);
+    assert_int_equal(world_stats(&w)->nodes, 1);
+    assert_int_equal(world_stats(&w)->replaced, 0);
+    raw_connect_as(a, 3, &a->node.id, &b->node.id);
+    (void)raw_expect_error(&w, a, ATLAS_ERR_RELAY_CAPACITY);
+    world_done(&w);
+}
+
+/* Who lapsed and has no circuit is let go, later than one that never was there. */
+static void a_lapse_does_not_last(void **state) {
+    relay_world w;
+    raw_node *a;
+    raw_node *b;
+
+    (void)state;
+    world_start(&w);
+    a = raw_new(&w);
+    b = raw_new(&w);
+    raw_announce(&w, b);
+    atl_qconn_keepalive(atl_h3_conn(a->h3), 5 * ATL_SECOND);
+    atl_qconn_keepalive(atl_h3_conn(b->h3), 5 * ATL_SECOND);
+    world_run(&w, 100 * ATL_SECOND);
+    assert_true(a->closed);
+    assert_false(b->closed);
+    world_run(&w, 200 * ATL_SECOND);
+    assert_true(b->closed);
+    assert_int_equal(world_stats(&w)->sessions, 0);
+    world_done(&w);
+}
+
 /* ---- what it costs ---- */
 
 #define MANY 64
@@ -427,6 +495,8 @@ int main(void) {
         cmocka_unit_test(circuits_follow_a_migration),
         cmocka_unit_test(nothing_passes_once_it_is_closed),
         cmocka_unit_test(idle_circuits_end),
+        cmocka_unit_test(a_lapse_keeps_circuits),
+        cmocka_unit_test(a_lapse_does_not_last),
         cmocka_unit_test(circuits_and_nodes_are_small),
         cmocka_unit_test(packets_cost_no_memory),
         cmocka_unit_test(survives_a_lack_of_memory),
