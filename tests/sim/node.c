@@ -65,6 +65,21 @@ static void pump(sim_node *node) {
     }
 }
 
+static void progress(sim_node *node) {
+    uint64_t now = sim_now(sim_host_net(node->host));
+
+    if (node->got_at != 0 && now - node->got_at > node->longest_stall) {
+        node->longest_stall = now - node->got_at;
+        node->longest_stall_at = now;
+    }
+    node->got_at = now;
+}
+
+void sim_node_reset_stall(sim_node *node) {
+    node->longest_stall = 0;
+    node->longest_stall_at = 0;
+}
+
 static void on_readable(void *user, atlas_stream *stream) {
     sim_node *node = user;
     uint8_t buf[8192];
@@ -75,8 +90,10 @@ static void on_readable(void *user, atlas_stream *stream) {
            atlas_stream_read(stream, buf, sizeof(buf), &len, &fin) == ATLAS_OK) {
         node->got_hash = fnv(node->got_hash, buf, len);
         node->got_bytes += len;
+        progress(node);
     }
     node->got_fin |= (int)fin;
+    node->got_at = fin ? 0 : node->got_at;
 }
 
 static void on_writable(void *user, atlas_stream *stream) {
@@ -113,9 +130,26 @@ static void on_connected(void *user, atlas_conn *conn) {
 }
 
 static void on_path(void *user, atlas_conn *conn, const atlas_path_info *path, const char *reason) {
+    sim_node *node = user;
+    sim_path_change *change = &node->paths[node->n_paths++ % SIM_PATHS];
+
     (void)conn;
-    (void)reason;
-    ((sim_node *)user)->path = path->kind;
+    node->path = path->kind;
+    change->at = sim_now(sim_host_net(node->host));
+    change->kind = path->kind;
+    change->candidate = path->candidate;
+    snprintf(change->remote, sizeof(change->remote), "%s", path->remote);
+    snprintf(change->reason, sizeof(change->reason), "%s", reason);
+}
+
+static void on_upgrade(void *user, atlas_conn *conn, const atlas_upgrade_info *info) {
+    sim_node *node = user;
+
+    (void)conn;
+    node->upgrades++;
+    node->upgrade = *info;
+    snprintf(node->upgrade_text, sizeof(node->upgrade_text), "%s", info->text);
+    node->upgrade.text = NULL;
 }
 
 static void on_attempt(void *user, atlas_conn *conn, const char *addr, int32_t code,
@@ -175,13 +209,18 @@ static const atlas_conn_callbacks CONN = {.size = sizeof(CONN),
                                           .on_stream = on_stream,
                                           .on_message = on_message,
                                           .on_message_sent = on_message_sent,
-                                          .on_closed = on_closed};
+                                          .on_closed = on_closed,
+                                          .on_upgrade = on_upgrade};
 
 static void on_connection(void *user, atlas_ctx *ctx, atlas_conn *conn) {
     sim_node *node = user;
     atlas_path_info path = {.size = sizeof(path)};
 
     (void)ctx;
+    if (node->accept != NULL) {
+        node->accept(node->accept_user, node, conn);
+        return;
+    }
     node->conn = conn;
     node->connected++;
     node->conns++;
@@ -422,4 +461,26 @@ int32_t sim_node_try_send(sim_node *node, uint64_t bytes) {
 
 void sim_node_send(sim_node *node, uint64_t bytes) {
     assert_int_equal(sim_node_try_send(node, bytes), ATLAS_OK);
+}
+
+/* ---- relays ---- */
+
+static void serve(sim_node *node) {
+    assert_int_equal(atlas_relay_start(node->ctx), ATLAS_OK);
+    assert_int_equal(atlas_set_u64(node->ctx, ATLAS_OPT_RELAY_BANDWIDTH, 0), ATLAS_OK);
+}
+
+void sim_relay_init(sim_node *node, sim_net *net, const char *ip, uint8_t seed) {
+    sim_node_init(node, net, ip, seed, 4001);
+    serve(node);
+}
+
+void sim_relay_return(sim_node *node) {
+    sim_node_done(node);
+    sim_node_start(node, 4001);
+    serve(node);
+}
+
+void sim_relay_drain(sim_node *node, uint64_t drain_ms) {
+    assert_int_equal(atlas_shutdown(node->ctx, drain_ms), ATLAS_OK);
 }

@@ -13,7 +13,20 @@ typedef struct sim_faults {
     int fail_on;      /* 1: all after it too */
 } sim_faults;
 
-typedef struct sim_node {
+#define SIM_PATHS 32
+
+/* One change of a connection's path. */
+typedef struct sim_path_change {
+    uint64_t at;
+    uint32_t kind;
+    uint32_t candidate;
+    char remote[ATLAS_ADDR_MAX];
+    char reason[96];
+} sim_path_change;
+
+typedef struct sim_node sim_node;
+
+struct sim_node {
     sim_host *host;
     atl_addr host_ip;
     atlas_hooks base;    /* the host's own hooks */
@@ -58,7 +71,21 @@ typedef struct sim_node {
     uint64_t sent_bytes;
     uint64_t sent_hash;
     int out_acked;
-} sim_node;
+    /* the last SIM_PATHS changes of path, of all its connections, by n_paths % SIM_PATHS */
+    sim_path_change paths[SIM_PATHS];
+    size_t n_paths;
+    /* while a transfer comes in: the longest time without a byte of it */
+    uint64_t got_at;
+    uint64_t longest_stall;
+    uint64_t longest_stall_at; /* when it ended */
+    /* the last attempt at a direct path */
+    int upgrades;
+    atlas_upgrade_info upgrade; /* without text, which follows */
+    char upgrade_text[160];
+    /* takes inbound connections instead of the node itself */
+    void (*accept)(void *user, sim_node *node, atlas_conn *conn);
+    void *accept_user;
+};
 
 /* A context on a fresh host. `port` 0 = any. */
 void sim_node_init(sim_node *node, sim_net *net, const char *ip, uint8_t seed, uint16_t port);
@@ -82,5 +109,16 @@ int32_t sim_node_message(sim_node *node, const char *text);
 int32_t sim_node_try_send(sim_node *node, uint64_t bytes);
 /* Sends `bytes` of a pattern on a new stream of the node's connection, as the peer takes them. */
 void sim_node_send(sim_node *node, uint64_t bytes);
+/* From now on. */
+void sim_node_reset_stall(sim_node *node);
+
+/* ---- relays ---- */
+
+/* A node that is a relay, without limit of bandwidth, on port 4001. Crash: sim_node_kill(). Stall:
+ * sim_host_freeze(). */
+void sim_relay_init(sim_node *node, sim_net *net, const char *ip, uint8_t seed);
+/* After sim_node_kill() or a drain: the same key, and nothing of what it knew. */
+void sim_relay_return(sim_node *node);
+void sim_relay_drain(sim_node *node, uint64_t drain_ms);
 
 #endif
