@@ -7,6 +7,7 @@
 
 #include <cmocka.h>
 
+#include "api/context.h"
 #include "node.h"
 
 #include <stdio.h>
@@ -179,12 +180,104 @@ static void a_draining_relay_comes_last(void **state) {
     world_done(&w);
 }
 
+/* ---- what the connection's own search for relays uses ---- */
+
+static int answered;
+static int32_t answer;
+
+static void on_ready(void *user, atl_relay_request *request, atl_circuit *circuit) {
+    (void)user;
+    (void)request;
+    answered++;
+    answer = ATLAS_OK;
+    atl_relay_circuit_close(circuit, ATLAS_ERR_RELAY_CIRCUIT_CLOSED);
+}
+
+static void on_failed(void *user, atl_relay_request *request, int32_t code, const char *text) {
+    (void)user;
+    (void)request;
+    (void)text;
+    answered++;
+    answer = code;
+}
+
+static const atl_relay_request_ops request_ops = {on_ready, on_failed};
+
+static int is_answered(void *user) {
+    (void)user;
+    return answered;
+}
+
+/* What a's node says to a circuit that b asks for through the `index`th relay. */
+static int32_t ask(world *w, uint32_t index) {
+    atl_relay_entry *entry = atl_relays_at(&w->b.ctx->peers.relays, index);
+    atl_relay_request *request;
+
+    answered = 0;
+    (void)atl_loop_update(&w->b.ctx->loop);
+    assert_int_equal(atl_relay_client_request(entry->client, &w->a.ctx->peers.self, 5 * ATL_SECOND,
+                                              &request_ops, NULL, &request),
+                     ATLAS_OK);
+    sim_host_touch(w->b.host);
+    assert_int_equal(sim_run(w->net, sim_now(w->net) + 6 * ATL_SECOND, is_answered, NULL), 1);
+    return answer;
+}
+
+/* A node that only dials takes circuits from those that it is connected with, and from nobody else.
+ */
+static void a_peer_may_come_by_another_relay(void **state) {
+    world w;
+
+    (void)state;
+    world_init(&w, 2, 0);
+    assert_int_equal(atlas_relay_presence(w.a.ctx, 1), ATLAS_OK);
+    run(&w, ATL_SECOND);
+    assert_int_equal(ask(&w, 1), ATLAS_ERR_RELAY_REFUSED);
+    assert_int_equal(sim_node_dial(&w.a, atlas_self_id(w.b.ctx), 10000), ATLAS_OK);
+    assert_int_equal(sim_run(w.net, sim_now(w.net) + 5 * ATL_SECOND, a_connected, &w), 1);
+    run(&w, 100 * ATL_MS);
+    assert_int_equal(ask(&w, 1), ATLAS_OK);
+    /* room for more connections or not: this is no further one */
+    assert_int_equal(atlas_set_u64(w.a.ctx, ATLAS_OPT_MAX_CONNECTIONS, 1), ATLAS_OK);
+    assert_int_equal(ask(&w, 1), ATLAS_OK);
+    assert_int_equal(atlas_conn_close(w.a.conn, 0, NULL), ATLAS_OK);
+    run(&w, ATL_SECOND);
+    assert_int_equal(ask(&w, 1), ATLAS_ERR_RELAY_REFUSED);
+    world_done(&w);
+}
+
+static void relays_are_ranked(void **state) {
+    atl_relay_entry *ranked[4];
+    atl_relays *relays;
+    world w;
+
+    (void)state;
+    world_init(&w, 3, 1);
+    relays = &w.a.ctx->peers.relays;
+    assert_int_equal(atl_relays_ranked(relays, ranked, 4), 3);
+    for (size_t i = 0; i < 3; i++) {
+        assert_ptr_equal(ranked[i], atl_relays_at(relays, i));
+        assert_int_equal(atl_relay_entry_health(ranked[i]), ATL_RELAY_HEALTH_WARM);
+    }
+    assert_int_equal(atl_relays_ranked(relays, ranked, 2), 2);
+    sim_host_set_down(w.relays[0].host, 1);
+    run(&w, 20 * ATL_SECOND);
+    assert_int_equal(atl_relays_ranked(relays, ranked, 4), 3);
+    assert_ptr_equal(ranked[0], atl_relays_at(relays, 1));
+    assert_ptr_equal(ranked[1], atl_relays_at(relays, 2));
+    assert_ptr_equal(ranked[2], atl_relays_at(relays, 0));
+    assert_int_equal(atl_relay_entry_health(ranked[2]), ATL_RELAY_HEALTH_FAILED);
+    world_done(&w);
+}
+
 int main(void) {
     static const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_warm_relay_is_quick),
         cmocka_unit_test(a_dead_relay_delays_once),
         cmocka_unit_test(cold_relays_are_tried_together),
         cmocka_unit_test(a_draining_relay_comes_last),
+        cmocka_unit_test(a_peer_may_come_by_another_relay),
+        cmocka_unit_test(relays_are_ranked),
     };
 
     return cmocka_run_group_tests_name("api_race", tests, NULL, NULL);
