@@ -389,7 +389,7 @@ void atl_paths_free(atlas_conn *conn) {
     atl_paths *paths = &conn->paths;
 
     atl_timer_clear(conn->peers->loop, &paths->again);
-    atl_timer_clear(conn->peers->loop, &paths->stray);
+    atl_silence_free(conn);
     atl_timer_clear(conn->peers->loop, &paths->keepalive);
     atl_upgrade_free(conn);
     atl_failover_free(conn);

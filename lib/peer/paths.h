@@ -34,6 +34,12 @@ typedef struct atl_paths {
     uint8_t none;   /* the application was told that no path carries */
     uint8_t n_tried;
     uint64_t tried[ATL_PATHS_TRIED];
+    uint64_t fled;  /* when the connection moved away from silence; 0: it has not */
+    uint64_t trial; /* how long what it moved to may be silent */
+    atl_timer trial_end;
+    atl_timer kick; /* a PING for what may have been lost at once */
+    uint64_t kick_wait;
+    uint8_t kicks;
     /* where packets come from that should come from elsewhere */
     atl_timer stray;
     atl_qpath stray_path;

@@ -10,6 +10,11 @@
 #define SETTLE (1 * ATL_SECOND) /* packets of the former path may still come for so long */
 #define NOTHING_HEARD (3 * ATL_SECOND)
 #define ECHO_PACKETS 16
+/* After a move through a relay whose NAT binding may have changed, too: once it has learned that.
+ */
+#define KICKS 3
+#define KICK_MIN (15 * ATL_MS)
+#define TRIAL_MIN (200 * ATL_MS) /* what was moved to gets this long to show that it carries */
 #define STRAY_WAIT (60 * ATL_MS)
 #define STRAY_MOVES 4 /* in a window */
 #define STRAY_WINDOW (10 * ATL_SECOND)
@@ -68,6 +73,71 @@ static uint64_t refuge(atlas_conn *conn, int probe) {
     return best;
 }
 
+/* ---- after a move ---- */
+
+static uint64_t relay_rtt(const atl_circuit *circuit) {
+    return circuit == NULL ? 0 : atl_relay_client_rtt(atl_relay_client_of((atl_circuit *)circuit));
+}
+
+/* What was sent at once is lost when the relay did not know this node's new address yet. */
+static void on_kick(atl_timer *timer, uint64_t now) {
+    atlas_conn *conn = timer->user;
+    atl_paths *paths = &conn->paths;
+
+    if (conn->state != ATL_CONN_STATE_OPEN || conn->q == NULL || paths->kicks == 0) {
+        return;
+    }
+    atl_qconn_ping(conn->q);
+    paths->kicks--;
+    paths->kick_wait *= 2;
+    if (paths->kicks > 0) {
+        atl_timer_set(conn->peers->loop, timer, now + paths->kick_wait);
+    }
+}
+
+static void kick_later(atlas_conn *conn, const atl_qpath *path) {
+    atl_paths *paths = &conn->paths;
+    uint64_t rtt = relay_rtt(path->circuit);
+
+    if (path->circuit == NULL) {
+        return;
+    }
+    paths->kicks = KICKS;
+    paths->kick_wait = rtt + rtt / 4 > KICK_MIN ? rtt + rtt / 4 : KICK_MIN;
+    atl_timer_set(conn->peers->loop, &paths->kick, atl_conn_now(conn) + paths->kick_wait);
+}
+
+/* Whether the path that was moved to in this silence has had its chance. */
+static int on_trial(const atlas_conn *conn) {
+    const atl_paths *paths = &conn->paths;
+
+    return paths->fled != 0 && atl_conn_now(conn) < paths->fled + paths->trial;
+}
+
+static int flee(atlas_conn *conn, uint64_t id, const char *reason) {
+    atl_paths *paths = &conn->paths;
+    atl_qpath_state states[ATL_CONN_PATHS];
+    size_t n;
+    size_t i;
+
+    if (atl_paths_move_to(conn, id, 1, reason) != ATLAS_OK) {
+        return 0;
+    }
+    add_tried(paths, id);
+    paths->fled = atl_conn_now(conn);
+    n = atl_qconn_paths(conn->q, states, ATL_CONN_PATHS);
+    for (i = 0; i < n; i++) {
+        if (states[i].id == id) {
+            uint64_t trial = 4 * relay_rtt(states[i].real.circuit) + 2 * states[i].srtt;
+
+            paths->trial = trial > TRIAL_MIN ? trial : TRIAL_MIN;
+            atl_timer_set(conn->peers->loop, &paths->trial_end, paths->fled + paths->trial);
+            kick_later(conn, &states[i].real);
+        }
+    }
+    return 1;
+}
+
 static void silent_client(atlas_conn *conn) {
     atl_paths *paths = &conn->paths;
     atl_qpath_state active;
@@ -86,13 +156,35 @@ static void silent_client(atlas_conn *conn) {
         }
         id = refuge(conn, 0);
     }
-    if (id != 0 && atl_paths_move_to(
-                       conn, id, 1, direct ? "the direct path is silent" : "the relay is silent") ==
-                       ATLAS_OK) {
-        add_tried(paths, id);
+    if (id != 0 && !on_trial(conn)) {
+        (void)flee(conn, id, direct ? "the direct path is silent" : "the relay is silent");
     }
     atl_failover_search(conn);
     atl_upgrade_check(conn);
+}
+
+static void on_trial_end(atl_timer *timer, uint64_t now) {
+    atlas_conn *conn = timer->user;
+
+    (void)now;
+    if (conn->paths.silent && conn->state == ATL_CONN_STATE_OPEN && is_client(conn)) {
+        silent_client(conn);
+    }
+}
+
+static void echo(atlas_conn *conn, uint64_t id) {
+    atl_qpath_state states[ATL_CONN_PATHS];
+    size_t n = atl_qconn_paths(conn->q, states, ATL_CONN_PATHS);
+    size_t i;
+
+    add_tried(&conn->paths, id);
+    (void)atl_qconn_echo(conn->q, id, ECHO_PACKETS);
+    atl_qconn_ping(conn->q);
+    for (i = 0; i < n; i++) {
+        if (states[i].id == id) {
+            kick_later(conn, &states[i].real);
+        }
+    }
 }
 
 static void silent_server(atlas_conn *conn) {
@@ -112,9 +204,7 @@ static void silent_server(atlas_conn *conn) {
         id = refuge(conn, 0);
     }
     if (id != 0) {
-        add_tried(paths, id);
-        (void)atl_qconn_echo(conn->q, id, ECHO_PACKETS);
-        atl_qconn_ping(conn->q);
+        echo(conn, id);
     }
     atl_failover_search(conn);
     atl_upgrade_check(conn);
@@ -140,6 +230,10 @@ void atl_paths_on_heard(atlas_conn *conn) {
 
     paths->silent = 0;
     paths->n_tried = 0;
+    paths->fled = 0;
+    paths->kicks = 0;
+    atl_timer_clear(conn->peers->loop, &paths->kick);
+    atl_timer_clear(conn->peers->loop, &paths->trial_end);
     atl_failover_stop(conn);
     if (paths->none && paths->moving == 0) {
         paths->none = 0;
@@ -170,15 +264,13 @@ void atl_paths_circuit(atlas_conn *conn, uint64_t id) {
 
     if (!is_client(conn)) {
         if (paths->silent || lost) {
-            add_tried(paths, id);
-            (void)atl_qconn_echo(conn->q, id, ECHO_PACKETS);
-            atl_qconn_ping(conn->q);
+            echo(conn, id);
         }
         return;
     }
     if (paths->silent || lost) {
-        if (atl_paths_move_to(conn, id, 1, "another relay was found") == ATLAS_OK) {
-            add_tried(paths, id);
+        if (!on_trial(conn)) {
+            (void)flee(conn, id, "another relay was found");
         }
     } else if (states[0].real.circuit != NULL && paths->moving == 0 &&
                atl_failover_health(states[0].real.circuit, 0) == ATL_RELAY_HEALTH_DRAINS) {
@@ -247,12 +339,18 @@ void atl_paths_on_stray(atlas_conn *conn, uint64_t id, const atl_qpath *real) {
     }
     /* the peer is not heard where it should hear us: it says so on every way that it has */
     if (!settling(conn) || (paths->silent && paths->moving == 0)) {
-        if (atl_paths_move_to(conn, id, 1, "the peer is heard on this path only") == ATLAS_OK) {
-            add_tried(paths, id);
-        }
+        (void)flee(conn, id, "the peer is heard on this path only");
     }
+}
+
+void atl_silence_free(atlas_conn *conn) {
+    atl_timer_clear(conn->peers->loop, &conn->paths.stray);
+    atl_timer_clear(conn->peers->loop, &conn->paths.kick);
+    atl_timer_clear(conn->peers->loop, &conn->paths.trial_end);
 }
 
 void atl_silence_init(atlas_conn *conn) {
     atl_timer_init(&conn->paths.stray, on_stray_timer, conn);
+    atl_timer_init(&conn->paths.kick, on_kick, conn);
+    atl_timer_init(&conn->paths.trial_end, on_trial_end, conn);
 }

@@ -6,6 +6,7 @@
 #include "peer/conn.h"
 
 void atl_silence_init(atlas_conn *conn);
+void atl_silence_free(atlas_conn *conn);
 /* From quic's upcalls. */
 void atl_paths_on_lost(atlas_conn *conn, uint64_t id, int32_t code);
 void atl_paths_on_silent(atlas_conn *conn, uint64_t silent);

@@ -132,14 +132,11 @@ static void check(atlas_conn *conn) {
     n = conn->peers->candidates == NULL
             ? 0
             : atl_candidates_get(conn->peers->candidates, &ours, &generation);
-    if (n == 0 || paths->theirs == NULL || paths->theirs->n_candidates == 0) {
-        end_without_checks(conn, ATLAS_ERR_NO_ADDRESS,
-                           n == 0 ? "this node has no address that could be tried"
-                                  : "the peer has named no address that could be tried");
-        return;
-    }
-    rv = atl_punch_start(paths->punch, ours, n, paths->theirs->candidates,
-                         paths->theirs->n_candidates, budget, info.srtt);
+    /* a peer that has named nothing may be heard all the same */
+    rv = atl_punch_start(paths->punch, ours, n,
+                         paths->theirs == NULL ? NULL : paths->theirs->candidates,
+                         paths->theirs == NULL ? 0 : paths->theirs->n_candidates, budget,
+                         info.srtt);
     if (rv != ATLAS_OK) {
         end_without_checks(conn, rv, atlas_error_text(rv));
     }
