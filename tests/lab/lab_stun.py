@@ -10,13 +10,18 @@ from nodes import json_lines, now
 from topology import NATS, PUBLIC
 
 
-def start_coturn(world):
-    address = world.lab.public_host("coturn", 3)
-    argv = ["turnserver", "-n", "-S", "-L", address, "-p", "3478", "--no-tls", "--no-dtls", "--no-cli", "--log-file", "stdout",
-            "--pidfile", "/run/turnserver.pid", "--userdb", f"{world.work}/turndb"]
-    proc = subprocess.Popen(world.lab.argv("coturn", argv), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+def start_coturn(world, host="coturn", last=3, second=None):
+    """coturn on a new public host; with the last byte of a second address it answers as RFC 5780 says."""
+    address = world.lab.public_host(host, last)
+    listen = ["-L", address]
+    if second is not None:
+        world.lab.ip(host, f"addr add {PUBLIC}.{second}/24 dev eth0")
+        listen += ["-L", f"{PUBLIC}.{second}"]
+    argv = ["turnserver", "-n", "-S", *listen, "-p", "3478", "--no-tls", "--no-dtls", "--no-cli", "--log-file", "stdout",
+            "--pidfile", f"/run/{host}.pid", "--userdb", f"{world.work}/{host}"]
+    proc = subprocess.Popen(world.lab.argv(host, argv), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     until = now() + 20
-    while ":3478" not in world.lab.run("coturn", "ss -Huln"):
+    while ":3478" not in world.lab.run(host, "ss -Huln"):
         check(now() < until and proc.poll() is None, "coturn does not start")
         time.sleep(0.05)
     return proc, f"{address}:3478"
