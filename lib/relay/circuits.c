@@ -15,6 +15,7 @@ struct atl_relay_request {
     const atl_relay_request_ops *ops;
     void *user;
     atl_relay_circuit *circuit; /* NULL before it was sent, and when it failed */
+    uint8_t again; /* the connection on which it was sent has ended: waits for the next */
     atl_timer timeout;
     atl_task deliver;
     int32_t code;
@@ -368,9 +369,33 @@ void atl_relay_circuits_closed(atl_relay_client *client, const atl_relay_close *
 
 /* ---- the end ---- */
 
-void atl_relay_circuits_down(atl_relay_client *client, int32_t code, const char *text) {
-    while (!atl_list_empty(&client->requests)) {
-        finish(ATL_CONTAINER(client->requests.next, atl_relay_request, node), code, text);
+/* The relay may have restarted, or forgotten this node: that was found out by this very request. */
+static void keep_for_next(atl_relay_request *request) {
+    atl_relay_circuit *circuit = request->circuit;
+
+    request->again = 1;
+    request->circuit = NULL;
+    if (circuit != NULL) {
+        circuit->request = NULL;
+        end_circuit(circuit, ATLAS_ERR_RELAY_LOST);
+    }
+}
+
+void atl_relay_circuits_down(atl_relay_client *client, int32_t code, const char *text, int again) {
+    atl_list ending;
+    atl_list *node;
+
+    atl_list_init(&ending);
+    atl_list_splice(&ending, &client->requests);
+    while ((node = atl_list_pop(&ending)) != NULL) {
+        atl_relay_request *request = ATL_CONTAINER(node, atl_relay_request, node);
+
+        atl_list_append(&client->requests, node);
+        if (again && !request->again) {
+            keep_for_next(request);
+        } else {
+            finish(request, code, text);
+        }
     }
     while (!atl_list_empty(&client->circuits)) {
         end_circuit(ATL_CONTAINER(client->circuits.next, atl_relay_circuit, node), code);

@@ -356,15 +356,15 @@ void atl_relay_client_up(atl_relay_client *client) {
 
 /* What follows for a node that wants to stay connected. A relay that has served for a while and is
  * lost is tried again before it is waited for. */
-static void plan_retry(atl_relay_client *client, int32_t code, const char *text, int lasted) {
+static void plan_retry(atl_relay_client *client, int32_t code, const char *text, int now) {
     if (code == ATLAS_ERR_RELAY_REPLACED) {
         retry_in(client, REPLACED_WAIT);
         atl_relay_client_set(client, ATLAS_RELAY_REPLACED, code, text);
         return;
     }
-    if (client->idle) {
+    if (client->idle && !atl_relay_circuits_any(client)) {
         client->retry_at = ATLAS_NO_DEADLINE;
-    } else if (lasted && code == ATLAS_ERR_RELAY_LOST) {
+    } else if (now) {
         retry_in(client, at_once(client));
     } else {
         retry_in(client, backoff(client));
@@ -376,6 +376,10 @@ static void plan_retry(atl_relay_client *client, int32_t code, const char *text,
 void atl_relay_client_down(atl_relay_client *client, int32_t code, const char *text) {
     int lasted = client->up_at != 0 && (client->announced || !client->want_announce) &&
                  client->loop->now >= client->up_at + LASTED;
+
+    int orderly = client->drains || code == ATLAS_OK || code == ATLAS_ERR_RELAY_DRAINING ||
+                  code == ATLAS_ERR_RELAY_REPLACED;
+    int again = client->up_at != 0 && !orderly;
 
     if (lasted) {
         client->attempts = 0;
@@ -393,9 +397,9 @@ void atl_relay_client_down(atl_relay_client *client, int32_t code, const char *t
         start(client);
         return;
     }
-    atl_relay_circuits_down(client, code == ATLAS_OK ? ATLAS_ERR_CANCELLED : code, text);
-    if (client->want_connect || client->want_announce) {
-        plan_retry(client, code, text, lasted);
+    atl_relay_circuits_down(client, code == ATLAS_OK ? ATLAS_ERR_CANCELLED : code, text, again);
+    if (needed(client)) {
+        plan_retry(client, code, text, again && (lasted || atl_relay_circuits_any(client)));
     } else {
         atl_relay_client_set(client, ATLAS_RELAY_IDLE, ATLAS_OK, text);
     }
@@ -476,7 +480,7 @@ void atl_relay_client_free(atl_relay_client *client) {
 static void stop(atl_relay_client *client) {
     client->retry_at = ATLAS_NO_DEADLINE;
     atl_timer_clear(client->loop, &client->retry);
-    atl_relay_circuits_down(client, ATLAS_ERR_CANCELLED, "");
+    atl_relay_circuits_down(client, ATLAS_ERR_CANCELLED, "", 0);
     if (client->link == ATL_LINK_DOWN) {
         atl_relay_client_set(client, ATLAS_RELAY_IDLE, ATLAS_OK, "disconnected");
     } else {

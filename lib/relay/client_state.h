@@ -149,8 +149,9 @@ void atl_relay_health_news(atl_relay_client *client);
 void atl_relay_circuits_init(atl_relay_client *client);
 /* The control stream is open: sends what waits for it. */
 void atl_relay_circuits_up(atl_relay_client *client);
-/* Ends everything; upcalls of requests follow. */
-void atl_relay_circuits_down(atl_relay_client *client, int32_t code, const char *text);
+/* Ends everything; upcalls of requests follow. `again` 1: requests that have not been asked a
+ * second time wait for the next connection instead. */
+void atl_relay_circuits_down(atl_relay_client *client, int32_t code, const char *text, int again);
 /* Likewise, without upcalls. */
 void atl_relay_circuits_free(atl_relay_client *client);
 /* A request or a circuit needs the connection. */

@@ -148,6 +148,39 @@ static void a_lost_relay_ends_what_it_carried(void **state) {
     finish();
 }
 
+/* The relay has restarted, and the request is what finds that out: it goes through all the same. */
+static void requests_survive_a_restart(void **state) {
+    client_node *a;
+    client_node *b;
+
+    (void)state;
+    begin();
+    b = add_announced();
+    a = add();
+    a->presence_interval = b->presence_interval = 60 * ATL_SECOND;
+    atl_relay_client_want(a->client, 1, 0);
+    run(5 * ATL_SECOND);
+    sim_host_set_down(world.relay.host, 1); /* swallows the last words */
+    relay_stop(&world);
+    relay_start(&world);
+    sim_host_set_down(world.relay.host, 0);
+    atl_relay_client_probe(at(b));
+    run(2 * ATL_SECOND);
+    assert_int_equal(is_announced(b), 1);
+    assert_int_equal(atl_relay_client_state(a->client), ATLAS_RELAY_CONNECTED);
+    a->dial = 1;
+    (void)ask(a, &b->node.id);
+    world_until(&world, is_confirmed, a, 500 * ATL_MS);
+    assert_int_equal(a->failed, 0);
+    /* once only */
+    run(5 * ATL_SECOND);
+    sim_host_set_down(world.relay.host, 1);
+    (void)ask(a, &b->node.id);
+    world_until(&world, is_answered, a, 9 * ATL_SECOND);
+    assert_int_equal(a->failed, 1);
+    finish();
+}
+
 static void cancelled_requests_say_nothing(void **state) {
     client_node *a;
     client_node *b;
@@ -269,6 +302,7 @@ int main(void) {
         cmocka_unit_test(closing_a_circuit_ends_its_connections),
         cmocka_unit_test(requests_fail_with_a_reason),
         cmocka_unit_test(a_lost_relay_ends_what_it_carried),
+        cmocka_unit_test(requests_survive_a_restart),
         cmocka_unit_test(cancelled_requests_say_nothing),
         cmocka_unit_test(may_be_freed_from_its_upcall),
         cmocka_unit_test(freed_with_everything_going_on),
