@@ -4,7 +4,7 @@ SECONDS_EACH ?= 60
 DESTDIR ?=
 PREFIX ?= /usr/local
 
-.PHONY: all setup demo test bench fuzz format check-format check-style install clean distclean
+.PHONY: all setup demo test bench paths fuzz format check-format check-style install clean distclean
 
 all: setup
 	meson compile -C $(BUILD)
@@ -20,6 +20,9 @@ test:
 
 bench:
 	@scripts/bench
+
+paths:
+	@scripts/paths
 
 fuzz:
 	@scripts/fuzz $(SECONDS_EACH)
