@@ -310,6 +310,196 @@ static void credentials(void **state) {
         ATLAS_ERR_INVALID);
 }
 
+/* ---- two addresses (RFC 5780) ---- */
+
+#define CHANGE_IP ATL_STUN_CHANGE_IP
+#define CHANGE_PORT ATL_STUN_CHANGE_PORT
+
+typedef struct corners {
+    uint8_t family;
+    const char *at[2][2]; /* by IP address and port: primary, alternate */
+    const char *client;
+} corners;
+
+static const corners CORNERS[2] = {
+    {4, {{"192.0.2.1:3478", "192.0.2.1:3479"}, {"192.0.2.2:3478", "192.0.2.2:3479"}}, CLIENT},
+    {6,
+     {{"[2001:db8::1]:3478", "[2001:db8::1]:3479"}, {"[2001:db8::2]:3478", "[2001:db8::2]:3479"}},
+     CLIENT6},
+};
+
+static void give_pair(fixture *f, const corners *c) {
+    const atl_stun_pair pair = {world_addr(c->at[0][0]), world_addr(c->at[1][1])};
+
+    assert_int_equal(atl_stun_server_set_pair(f->server, c->family, &pair), ATLAS_OK);
+}
+
+/* Asks one corner; what leaves is never more than twice what came, IP and UDP headers included, and
+ * goes to the source's IP address. */
+static const sent *ask_at(fixture *f, const corners *c, const char *at) {
+    atl_rx rx = world_rx(c->client, at, f->buf, f->request.len);
+    size_t headers = c->family == 4 ? 28 : 48;
+    const sent *out = &f->w->sent[0];
+
+    f->w->sent_count = 0;
+    atl_stun_server_on_datagram(f->server, &rx);
+    if (f->w->sent_count == 0) {
+        return NULL;
+    }
+    assert_int_equal(f->w->sent_count, 1);
+    assert_true(out->len + headers <= 2 * (rx.len + headers));
+    assert_memory_equal(out->remote.ip, rx.remote.ip, sizeof(rx.remote.ip));
+    assert_int_equal(atl_stun_parse(out->data, out->len, &f->answer), ATLAS_OK);
+    return out;
+}
+
+static void expect_addr(const atl_addr *addr, const char *text) {
+    char got[ATLAS_ADDR_MAX];
+
+    atl_addr_text(addr, got);
+    assert_string_equal(got, text);
+}
+
+/* Every corner, asked for every change: from where the answer leaves, and what it says. */
+static void second_address(void **state) {
+    fixture *f = *state;
+    size_t family;
+    uint32_t i;
+
+    for (family = 0; family < 2; family++) {
+        const corners *c = &CORNERS[family];
+
+        give_pair(f, c);
+        for (i = 0; i < 16; i++) {
+            size_t ip = i & 1;
+            size_t port = i >> 1 & 1;
+            uint32_t change = (i & 4 ? CHANGE_IP : 0) | (i & 8 ? CHANGE_PORT : 0);
+            const char *from =
+                c->at[ip ^ ((change & CHANGE_IP) != 0)][port ^ ((change & CHANGE_PORT) != 0)];
+            const sent *out;
+
+            begin(f, ATL_STUN_REQUEST, ATL_STUN_BINDING);
+            if (change != 0) {
+                atl_stun_put_u32(&f->request, ATL_STUN_A_CHANGE_REQUEST, change);
+            }
+            atl_stun_put_fingerprint(&f->request);
+            out = ask_at(f, c, c->at[ip][port]);
+            assert_non_null(out);
+            expect_addr(&out->local, from);
+            expect_addr(&out->remote, c->client);
+            assert_int_equal(f->answer.header.cls, ATL_STUN_SUCCESS);
+            expect_addr(&f->answer.xor_mapped, c->client);
+            expect_addr(&f->answer.origin, from);
+            expect_addr(&f->answer.other, c->at[ip ^ 1][port ^ 1]);
+        }
+    }
+    assert_true(f->stats->changed == 24);
+    assert_true(f->stats->successes == 32);
+}
+
+/* A header alone, as many clients send: OTHER-ADDRESS is in the answer, over IPv4 the origin too.
+ */
+static void second_address_short(void **state) {
+    fixture *f = *state;
+    size_t i;
+
+    for (i = 0; i < 2; i++) {
+        give_pair(f, &CORNERS[i]);
+        begin(f, ATL_STUN_REQUEST, ATL_STUN_BINDING);
+        assert_non_null(ask_at(f, &CORNERS[i], CORNERS[i].at[0][0]));
+        assert_int_equal(f->answer.other.family, CORNERS[i].family);
+        assert_int_equal(f->answer.origin.family, i == 0 ? 4 : 0);
+    }
+}
+
+static void response_port(void **state) {
+    fixture *f = *state;
+    const corners *c = &CORNERS[0];
+    const sent *out;
+
+    give_pair(f, c);
+    begin(f, ATL_STUN_REQUEST, ATL_STUN_BINDING);
+    atl_stun_put_response_port(&f->request, 555);
+    out = ask_at(f, c, c->at[0][0]);
+    expect_addr(&out->remote, "203.0.113.5:555");
+    expect_addr(&out->local, c->at[0][0]);
+    expect_addr(&f->answer.xor_mapped, CLIENT);
+    assert_true(f->stats->changed == 1);
+    /* port 0, and PADDING with it, are refused, to where the request came from */
+    begin(f, ATL_STUN_REQUEST, ATL_STUN_BINDING);
+    atl_stun_put_response_port(&f->request, 0);
+    out = ask_at(f, c, c->at[0][0]);
+    assert_int_equal(f->answer.error_code, 400);
+    expect_addr(&out->remote, CLIENT);
+    begin(f, ATL_STUN_REQUEST, ATL_STUN_BINDING);
+    atl_stun_put_response_port(&f->request, 555);
+    atl_stun_put(&f->request, ATL_STUN_A_PADDING, "x", 1);
+    out = ask_at(f, c, c->at[0][0]);
+    assert_int_equal(f->answer.error_code, 400);
+    expect_addr(&out->remote, CLIENT);
+    /* so is what is not known, or not allowed */
+    begin(f, ATL_STUN_REQUEST, ATL_STUN_BINDING);
+    atl_stun_put_response_port(&f->request, 555);
+    atl_stun_put(&f->request, 0x7ffe, NULL, 0);
+    out = ask_at(f, c, c->at[0][0]);
+    assert_int_equal(f->answer.error_code, 420);
+    expect_addr(&out->remote, CLIENT);
+}
+
+/* Without a second address its attributes are unknown ones; with one, PADDING is borne. */
+static void behaviour_refused(void **state) {
+    fixture *f = *state;
+    const corners *c = &CORNERS[0];
+
+    begin(f, ATL_STUN_REQUEST, ATL_STUN_BINDING);
+    atl_stun_put_u32(&f->request, ATL_STUN_A_CHANGE_REQUEST, CHANGE_IP);
+    atl_stun_put_response_port(&f->request, 555);
+    atl_stun_put(&f->request, ATL_STUN_A_PADDING, "x", 1);
+    expect_error(f, 420);
+    assert_int_equal(f->answer.unknown_list.len, 6);
+    assert_memory_equal(f->answer.unknown_list.data, "\x00\x03\x00\x27\x00\x26", 6);
+    give_pair(f, c);
+    begin(f, ATL_STUN_REQUEST, ATL_STUN_BINDING);
+    atl_stun_put(&f->request, ATL_STUN_A_PADDING, "x", 1);
+    assert_non_null(ask_at(f, c, c->at[0][0]));
+    assert_int_equal(f->answer.header.cls, ATL_STUN_SUCCESS);
+    assert_int_equal(atl_stun_server_set_pair(f->server, 4, NULL), ATLAS_OK);
+    expect_error(f, 420);
+}
+
+/* The rate of the source holds for changed answers as well. */
+static void changed_rate(void **state) {
+    fixture *f = *state;
+    const corners *c = &CORNERS[0];
+    int answers = 0;
+    int i;
+
+    give_pair(f, c);
+    atl_stun_server_set_rate(f->server, 10);
+    begin(f, ATL_STUN_REQUEST, ATL_STUN_BINDING);
+    atl_stun_put_u32(&f->request, ATL_STUN_A_CHANGE_REQUEST, CHANGE_IP | CHANGE_PORT);
+    for (i = 0; i < 100; i++) {
+        answers += ask_at(f, c, c->at[i & 1][i >> 1 & 1]) != NULL;
+    }
+    assert_int_equal(answers, 10);
+}
+
+static void wrong_pairs(void **state) {
+    static const char *const rows[][2] = {
+        {"192.0.2.1:3478", "192.0.2.1:3479"}, {"192.0.2.1:3478", "192.0.2.2:3478"},
+        {"192.0.2.1:3478", "[::1]:3479"},     {"192.0.2.1:3478", "192.0.2.2:0"},
+        {"192.0.2.1:0", "192.0.2.2:3479"},    {"[::1]:3478", "[::2]:3479"},
+    };
+    fixture *f = *state;
+    size_t i;
+
+    for (i = 0; i < ATL_COUNT(rows); i++) {
+        const atl_stun_pair pair = {world_addr(rows[i][0]), world_addr(rows[i][1])};
+
+        assert_int_equal(atl_stun_server_set_pair(f->server, 4, &pair), ATLAS_ERR_INVALID);
+    }
+}
+
 /* Random bytes and random changes of a request: never a crash, never more than twice, never to
  * anyone else. */
 static void noise(void **state) {
@@ -352,8 +542,20 @@ static void noise(void **state) {
 int main(void) {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
     const struct CMUnitTest tests[] = {
-        TEST(binding), TEST(amplification), TEST(unknown_attributes), TEST(bad_requests),
-        TEST(silence), TEST(rate_limit),    TEST(credentials),        TEST(noise),
+        TEST(binding),
+        TEST(amplification),
+        TEST(unknown_attributes),
+        TEST(bad_requests),
+        TEST(silence),
+        TEST(rate_limit),
+        TEST(credentials),
+        TEST(noise),
+        TEST(second_address),
+        TEST(second_address_short),
+        TEST(response_port),
+        TEST(behaviour_refused),
+        TEST(changed_rate),
+        TEST(wrong_pairs),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
