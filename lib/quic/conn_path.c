@@ -112,6 +112,9 @@ static int same_path(const atl_path_slot *slot, const atl_qpath *real) {
     if (real->circuit != NULL) {
         return 1;
     }
+    if (slot->moved && real->local.family != 0) {
+        return 0;
+    }
     return atl_addr_equal(&slot->real.remote, &real->remote) &&
            (slot->real.local.family == 0 || real->local.family == 0 ||
             atl_addr_equal(&slot->real.local, &real->local));
@@ -376,7 +379,7 @@ size_t atl_qconn_paths(const atl_qconn *conn, atl_qpath_state *out, size_t cap) 
         size_t index = (i + conn->active) % ATL_CONN_PATHS;
         const atl_path_slot *slot = &conn->paths[index];
 
-        if (slot->id != 0 && !slot->lost) {
+        if (slot->id != 0 && !slot->lost && is_needed(slot)) {
             describe(conn, slot, &out[n++]);
         }
     }

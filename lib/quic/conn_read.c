@@ -90,7 +90,7 @@ static void read_stray_client(atl_qconn *conn, atl_path_slot *slot, const atl_qp
     }
     atl_watch_heard(conn, atl_path_by_id(conn, id));
     atl_qconn_settle(conn);
-    if (!validating && (id != 0 || path->circuit == NULL)) {
+    if (slot == NULL ? id != 0 || path->circuit == NULL : slot->kept && !validating) {
         tell_stray(conn, id, path);
     }
     atl_qconn_mark_dirty(conn);

@@ -65,7 +65,10 @@ static void rebase(atl_qconn *conn) {
         if (conn->state == ATL_CONN_OPEN && !conn->is_server) {
             move_client(conn);
         } else {
+            /* ngtcp2 begins anew when the client is heard at the new address; else it would go on
+             * with a full window and a timer that has backed off */
             forget_local(active);
+            active->moved = conn->is_server;
             atl_qconn_ping(conn);
         }
     } else if (has_in_flight(conn)) {

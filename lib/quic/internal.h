@@ -108,6 +108,7 @@ typedef struct atl_path_slot {
     uint64_t left_seq; /* conn->history then */
     int32_t lost_code;
     uint8_t kept;
+    uint8_t moved;      /* our address there is gone: what comes to another one is another path */
     uint8_t lost;       /* ATL_LOST_*, or 0 */
     uint8_t validating; /* ngtcp2 holds it */
     uint8_t failed;     /* the last validation did */
