@@ -97,8 +97,11 @@ class Abi(unittest.TestCase):
     def test_constants(self):
         values = {f"ATLAS_{prefix}{member.name}": int(member) for prefix, members in (
             ("ERR_", atlas.Err), ("OPT_", atlas.Opt), ("FD_", atlas.Fd), ("LOG_", atlas.Log),
-            ("PATH_", atlas.Path), ("RELAY_", atlas.Relay), ("RELAY_ASK_", atlas.RelayAsk),
-            ("STUN_", atlas.Stun)) for member in members}
+            ("PATH_", atlas.Path), ("CANDIDATE_", atlas.Candidate),
+            ("RELAY_", atlas.Relay), ("RELAY_ASK_", atlas.RelayAsk),
+            ("STUN_", atlas.Stun), ("NAT_", atlas.NatAnswer), ("NAT_", atlas.NatWhat),
+            ("NAT_MAPPING_", atlas.NatMapping), ("NAT_FILTERING_", atlas.NatFiltering),
+            ("NAT_KIND_", atlas.NatKind), ("NAT_METHOD_", atlas.NatMethod)) for member in members}
         values["ATLAS_OK"] = values.pop("ATLAS_ERR_OK")
         for name in ("PEER_ID_MAX", "ADDR_MAX", "MULTIADDR_MAX"):
             values["ATLAS_" + name] = getattr(_c, name)

@@ -11,7 +11,7 @@ import time
 import unittest
 
 import atlas
-from atlas import Err, Path, Relay, _objects
+from atlas import Candidate, Err, NatKind, NatMapping, Path, Relay, _objects
 
 LOCAL = {"ipv6": 0, "bind4": "127.0.0.1"}
 # libp2p specs, peer-ids/peer-ids.md, test vector of Ed25519
@@ -159,7 +159,7 @@ class Nodes(Case):
         self.assertEqual((self.accepted[0].peer_id, self.accepted[0].is_dialer),
                          (self.a.peer_id, False))
         self.assertEqual(conn.path().remote, f"127.0.0.1:{port_of(self.b)}")
-        self.assertEqual(paths[0][0], Path.DIRECT)
+        self.assertEqual(paths[0], (Path.DIRECT, "connected"))
         numbers = [conn.send_message(b"a \0 there"), conn.send_message(bytearray())]
         self.assertGreater(conn.max_datagram, 1000)
         conn.send_datagram(memoryview(b"datagram"))
@@ -261,6 +261,41 @@ class Nodes(Case):
             self.all.remove(relay)
             self.assertCode(Err.STATE, self.a.relay_stats)
         self.assertCode(Err.NOT_FOUND, self.a.stun_probe)
+
+    def test_idle_and_network(self):
+        quiet, upgrades = [], []
+        self.a.on_idle = lambda context, quiet_ns: quiet.append(quiet_ns)
+        conn = self.dial(on_upgrade=lambda conn, info: upgrades.append(info))
+        self.assertIn(conn.path().candidate, set(Candidate))
+        self.until(lambda: quiet)
+        self.assertGreater(quiet[0], 0)
+        self.a.set_idle()
+        self.until(lambda: len(quiet) == 2)
+        self.assertIsNone(quiet[1])
+        self.a.set_idle(False)
+        self.a.network_changed()
+        conn.send_message(b"awake")
+        self.until(lambda: self.got == [b"awake"])
+        for info in upgrades:
+            self.assertTrue(info.text and info.code in set(Err))
+
+    def test_nat(self):
+        results, done, told = [], [], []
+        self.b.set("stun_server", 1)
+        probe = self.a.nat_probe([f"127.0.0.1:{port_of(self.b)}"], timeout=0.3,
+                                 on_progress=lambda probe, event: told.append(event.text),
+                                 on_result=lambda probe, event: results.append(event),
+                                 on_done=lambda probe, status: done.append(status))
+        self.until(lambda: done)
+        self.assertEqual((done, probe.closed), ([0], True))
+        self.assertEqual((results[0].family, results[0].mapping), (4, NatMapping.NONE))
+        self.assertIn(results[0].kind, set(NatKind))
+        self.assertEqual(results[0].seen[0].reflexive, results[0].seen[0].local)
+        self.assertTrue(results[0].verdict and results[0].text)
+        again = self.a.nat_probe(["127.0.0.1:9"], on_done=lambda probe, status: done.append(status))
+        again.cancel()
+        self.until(lambda: len(done) == 2)
+        self.assertEqual(done[1], Err.CANCELLED)
 
     def test_failures(self):
         self.assertCode(Err.ADDRESS, self.a.dial, "/ip4/127.0.0.1/udp/1/quic-v1")
@@ -385,6 +420,8 @@ class Asyncio(Case):
             self.assertGreater(await a.ping(conn), 0)
             results = await a.stun([f"127.0.0.1:{port_of(b)}"], timeout=5)
             self.assertEqual(results[0].reflexive, f"127.0.0.1:{port_of(a)}")
+            nats = await a.nat([f"127.0.0.1:{port_of(b)}"], timeout=0.3)
+            self.assertEqual([nat.family for nat in nats], [4])
             stream, data, back = conn.open_stream(), os.urandom(3 << 20), bytearray()
             writing = asyncio.ensure_future(a.write(stream, data, fin=True))
             while True:

@@ -8,15 +8,19 @@ come out of the drive call. Durations in arguments are seconds; what the library
 in its name. One thread at a time per context; only wakeup() may be called from others.
 """
 from ._aio import AsyncContext
-from ._c import Err, Fd, Log, Opt, Path, Relay, RelayAsk, Stun, load
+from ._c import (Candidate, Err, Fd, Log, NatAnswer, NatFiltering, NatKind, NatMapping, NatMethod,
+                 NatWhat, Opt, Path, Relay, RelayAsk, Stun, load)
 from ._context import Context, run_until
-from ._objects import (AtlasError, Complaint, Connection, ConnStats, Key, PathInfo, Probe,
-                       RelayEvent, RelayStats, Stream, StunResult, TargetInfo, normalize_multiaddr,
-                       normalize_peer_id, parse_target, version)
+from ._objects import (AtlasError, Complaint, Connection, ConnStats, Key, NatEvent, NatProbe,
+                       NatSeen, PathInfo, Probe, RelayEvent, RelayStats, Stream, StunResult,
+                       TargetInfo, UpgradeInfo, normalize_multiaddr, normalize_peer_id,
+                       parse_target, version)
 
 __all__ = [
-    "AsyncContext", "AtlasError", "Complaint", "ConnStats", "Connection", "Context", "Err", "Fd",
-    "Key", "Log", "Opt", "Path", "PathInfo", "Probe", "Relay", "RelayAsk", "RelayEvent",
-    "RelayStats", "Stream", "Stun", "StunResult", "TargetInfo", "load", "normalize_multiaddr",
-    "normalize_peer_id", "parse_target", "run_until", "version",
+    "AsyncContext", "AtlasError", "Candidate", "Complaint", "ConnStats", "Connection", "Context",
+    "Err", "Fd", "Key", "Log", "NatAnswer", "NatEvent", "NatFiltering", "NatKind", "NatMapping",
+    "NatMethod", "NatProbe", "NatSeen", "NatWhat", "Opt", "Path", "PathInfo", "Probe", "Relay",
+    "RelayAsk", "RelayEvent", "RelayStats", "Stream", "Stun", "StunResult", "TargetInfo",
+    "UpgradeInfo", "load", "normalize_multiaddr", "normalize_peer_id", "parse_target", "run_until",
+    "version",
 ]

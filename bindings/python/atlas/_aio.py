@@ -109,3 +109,10 @@ class AsyncContext(Context):
         probe = self.stun_probe(servers, on_result=lambda _, r: results.append(r), **options)
         check(await probe.wait("done"))
         return results
+
+    async def nat(self, servers=(), **options):
+        """What NAT this host is behind: a list of NatEvent, one for each address family."""
+        results = []
+        probe = self.nat_probe(servers, on_result=lambda _, r: results.append(r), **options)
+        check(await probe.wait("done"))
+        return results

@@ -38,14 +38,24 @@ Opt = enum.IntEnum("Opt", {**{name: 1 + i for i, name in enumerate(
     "MAX_MESSAGE_SIZE STREAM_BUFFER HANDSHAKE_LIMIT MAX_CLOCK_DRIFT_S PRESENCE_INTERVAL_MS "
     "HANDSHAKE_TIMEOUT_MS STUN_TIMEOUT_MS RELAY_BANDWIDTH RELAY_TOTAL_BANDWIDTH RELAY_MAX_NODES "
     "RELAY_MAX_CIRCUITS RELAY_MAX_CIRCUITS_PER_NODE RELAY_MAX_PER_IPV4 RELAY_MAX_PER_IPV6_64 "
-    "RELAY_HANDSHAKES STUN_SERVER GSO RELAY_DELAY_MS STUN_RATE".split())},
+    "RELAY_HANDSHAKES STUN_SERVER GSO RELAY_DELAY_MS STUN_RATE UPGRADE KEEPALIVE_MAX_MS "
+    "IDLE_MODE_MAX_S".split())},
     "BIND4": 100, "BIND6": 101})
 Fd = enum.IntFlag("Fd", {"READ": 1, "WRITE": 2, "ERROR": 4})
 Log = enum.IntEnum("Log", "ERROR WARN INFO DEBUG TRACE")
 Path = enum.IntEnum("Path", "NONE DIRECT RELAY", start=0)
+Candidate = enum.IntEnum("Candidate", "UNKNOWN HOST PEER_REFLEXIVE SERVER_REFLEXIVE RELAY", start=0)
 Relay = enum.IntEnum("Relay", "IDLE CONNECTING CONNECTED ANNOUNCED LOST REPLACED DRAINS", start=0)
 RelayAsk = enum.IntEnum("RelayAsk", "ANNOUNCE CONNECT")
 Stun = enum.IntFlag("Stun", {"SHA1": 1, "SHA256": 2})
+_DEPENDENT = "ENDPOINT_INDEPENDENT ADDRESS_DEPENDENT ADDRESS_AND_PORT_DEPENDENT"
+NatMapping = enum.IntEnum("NatMapping", f"UNKNOWN {_DEPENDENT} NONE", start=0)
+NatFiltering = enum.IntEnum("NatFiltering", f"UNKNOWN {_DEPENDENT} NONE", start=0)
+NatAnswer = enum.IntEnum("NatAnswer", "UNKNOWN YES NO", start=0)
+NatKind = enum.IntEnum("NatKind", "UNKNOWN NONE FULL_CONE ADDRESS_RESTRICTED PORT_RESTRICTED CGNAT "
+                                  "SYMMETRIC BLOCKED", start=0)
+NatMethod = enum.IntEnum("NatMethod", "NONE RFC5780 SERVERS", start=0)
+NatWhat = enum.IntEnum("NatWhat", "PROGRESS RESULT")
 
 
 # ---- structures ----
@@ -72,7 +82,11 @@ TargetInfo = _struct("atlas_target_info", ("path", U32), ("reserved", U32),
                      ("transport", c_char * MULTIADDR_MAX))
 PathInfo = _struct("atlas_path_info", ("kind", U32), ("mtu", U32), ("rtt_ns", U64),
                    ("local", c_char * ADDR_MAX), ("remote", c_char * ADDR_MAX),
-                   ("relay", c_char * PEER_ID_MAX))
+                   ("relay", c_char * PEER_ID_MAX), ("candidate", U32), ("reserved", U32))
+UpgradeInfo = _struct("atlas_upgrade_info", ("code", I32), ("pairs", U32), ("requests", U32),
+                      ("heard", U32), ("answers", U32), ("reserved", U32), ("bytes", U64),
+                      ("duration_ns", U64), ("retry_ns", U64), ("local", c_char * ADDR_MAX),
+                      ("remote", c_char * ADDR_MAX), ("text", c_char_p))
 ConnStats = _counters("atlas_conn_stats",
                       "tx_bytes rx_bytes tx_packets rx_packets lost_packets cwnd rtt_ns")
 RelayEvent = _struct("atlas_relay_event", ("state", U32), ("code", I32), ("rtt_ns", U64),
@@ -93,6 +107,20 @@ StunOptions = _struct("atlas_stun_options", ("timeout_ms", U64), ("username", c_
                       ("password", c_char_p), ("integrity", U32), ("reserved", U32))
 
 
+class NatSeen(ctypes.Structure):
+    _fields_ = [(name, c_char_p) for name in ("server", "server_addr", "local", "reflexive")]
+
+
+NatEvent = _struct(
+    "atlas_nat_event", ("what", U32), ("family", U32), ("code", I32), ("mapping", U32),
+    ("filtering", U32), ("hairpinning", U32), ("port_preservation", U32), ("method", U32),
+    ("kind", U32), ("reaches", U32), ("perhaps", U32), ("reserved", U32), ("lifetime_ns", U64),
+    ("lifetime_end_ns", U64), ("seen", POINTER(NatSeen)), ("seen_count", U64),
+    ("verdict", c_char_p), ("text", c_char_p))
+NatOptions = _struct("atlas_nat_options", ("timeout_ms", U64), ("lifetime_ms", U64),
+                     ("reserved", U64))
+
+
 # ---- callbacks ----
 
 def _table(name, *fields, user=True):
@@ -108,7 +136,7 @@ Hooks = _table(
 Callbacks = _table(
     "atlas_callbacks", ("on_connection", None, c_void_p, c_void_p),
     ("on_relay", None, c_void_p, POINTER(RelayEvent)), ("on_shutdown", None, c_void_p),
-    ("on_wakeup", None, c_void_p))
+    ("on_wakeup", None, c_void_p), ("on_idle", None, c_void_p, U64))
 ConnCallbacks = _table(
     "atlas_conn_callbacks", ("on_connected", None, c_void_p),
     ("on_path", None, c_void_p, POINTER(PathInfo), c_char_p),
@@ -116,19 +144,23 @@ ConnCallbacks = _table(
     ("on_stream", None, c_void_p, c_void_p), ("on_message", None, c_void_p, c_void_p, SIZE),
     ("on_message_sent", None, c_void_p, U64, I32),
     ("on_datagram", None, c_void_p, c_void_p, SIZE), ("on_pong", None, c_void_p, U64, U64, U32),
-    ("on_closed", None, c_void_p, I32, U64, c_char_p), user=False)
+    ("on_closed", None, c_void_p, I32, U64, c_char_p),
+    ("on_upgrade", None, c_void_p, POINTER(UpgradeInfo)), user=False)
 StreamCallbacks = _table(
     "atlas_stream_callbacks", ("on_readable", None, c_void_p), ("on_writable", None, c_void_p),
     ("on_acked", None, c_void_p), ("on_closed", None, c_void_p, I32, U64), user=False)
 ConfigCb = CFUNCTYPE(None, c_void_p, I32, c_char_p, U32, c_char_p)
 StunCb = CFUNCTYPE(None, c_void_p, c_void_p, POINTER(StunResult), I32)
+NatCb = CFUNCTYPE(None, c_void_p, c_void_p, POINTER(NatEvent), I32)
 PolicyCb = CFUNCTYPE(I32, c_void_p, U32, c_char_p, c_char_p, c_char_p)
 
 # By their names in C, for the test that compares them with the headers.
-STRUCTS = {"atlas_fd_event": FdEvent, **{struct.__name__: struct for struct in (
-    TargetInfo, PathInfo, ConnStats, RelayEvent, RelayStats, StunResult, StunOptions, Hooks,
-    Callbacks, ConnCallbacks, StreamCallbacks)}}
-CALLBACKS = {"atlas_config_cb": ConfigCb, "atlas_stun_cb": StunCb, "atlas_relay_policy": PolicyCb}
+STRUCTS = {"atlas_fd_event": FdEvent, "atlas_nat_seen": NatSeen, **{
+    struct.__name__: struct for struct in (
+        TargetInfo, PathInfo, UpgradeInfo, ConnStats, RelayEvent, RelayStats, StunResult,
+        StunOptions, NatEvent, NatOptions, Hooks, Callbacks, ConnCallbacks, StreamCallbacks)}}
+CALLBACKS = {"atlas_config_cb": ConfigCb, "atlas_stun_cb": StunCb, "atlas_nat_cb": NatCb,
+             "atlas_relay_policy": PolicyCb}
 
 
 # ---- functions ----
@@ -147,6 +179,7 @@ FUNCTIONS = {  # result and arguments
     "set_u64": (I32, _P, U32, U64), "set_str": (I32, _P, U32, _S),
     "get_u64": (I32, _P, U32, _PU64), "self_id": (_S, _P), "open": (I32, _P),
     "local_addr": (I32, _P, U32, _P, SIZE), "set_callbacks": (I32, _P, POINTER(Callbacks)),
+    "network_changed": (I32, _P), "set_idle": (I32, _P, U32),
     "config_load": (I32, _P, _S, ConfigCb, _P),
     "config_parse": (I32, _P, _S, SIZE, _S, ConfigCb, _P),
     "dial": (I32, _P, _S, U64, POINTER(ConnCallbacks), _P, _PP),
@@ -168,6 +201,9 @@ FUNCTIONS = {  # result and arguments
     "relay_deny": (I32, _P, _S), "relay_get_stats": (I32, _P, POINTER(RelayStats)),
     "stun_probe": (I32, _P, POINTER(_S), SIZE, POINTER(StunOptions), StunCb, _P, _PP),
     "stun_cancel": (I32, _P), "stun_add_server": (I32, _P, _S),
+    "stun_server_alternate": (I32, _P, _S),
+    "nat_probe": (I32, _P, POINTER(_S), SIZE, POINTER(NatOptions), NatCb, _P, _PP),
+    "nat_cancel": (I32, _P),
 }
 
 _loaded = None

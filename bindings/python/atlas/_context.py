@@ -7,9 +7,9 @@ from ctypes import byref, c_char_p, c_void_p, memmove
 
 from . import _c
 from ._c import U64, Err, Fd, Opt, load
-from ._objects import (CONN_TABLE, AtlasError, Complaint, Connection, Object, Probe, RelayEvent,
-                       RelayStats, c_bytes, c_text, check, copied, entries, entry, fetched, filled,
-                       milliseconds, py_text, stun_event)
+from ._objects import (CONN_TABLE, AtlasError, Complaint, Connection, NatProbe, Object, Probe,
+                       RelayEvent, RelayStats, c_bytes, c_text, check, copied, entries, entry,
+                       fetched, filled, milliseconds, nat_event, py_text, stun_event)
 
 
 def _on_connection(context, _, pointer):
@@ -34,7 +34,9 @@ _ENTRIES = entries(_c.Callbacks, {
     "on_connection": _on_connection, "on_shutdown": _on_shutdown,
     "on_relay": lambda context, _, event:
         context.emit("on_relay", copied(RelayEvent, event.contents)),
-    "on_wakeup": lambda context, _: context.emit("on_wakeup")})
+    "on_wakeup": lambda context, _: context.emit("on_wakeup"),
+    "on_idle": lambda context, _, quiet_ns:
+        context.emit("on_idle", None if quiet_ns == _c.NO_DEADLINE else quiet_ns)})
 
 
 def _random(context, buf, size):
@@ -68,10 +70,11 @@ def _policy(context, what, peer, target, addr):
 class Context(Object):
     """One node. Hooks: interest(fd, events), timer(deadline_ns or None), now(), wall(),
     random(size), log(level, text). Handlers: on_connection(context, conn),
-    on_relay(context, RelayEvent), on_shutdown(context), on_wakeup(context). Without on_connection
-    all peers are refused, and one that raises refuses its peer."""
-    EVENTS = ("on_connection", "on_relay", "on_shutdown", "on_wakeup")
-    on_connection = on_relay = on_shutdown = on_wakeup = None
+    on_relay(context, RelayEvent), on_shutdown(context), on_wakeup(context),
+    on_idle(context, quiet_ns or None). Without on_connection all peers are refused, and one that
+    raises refuses its peer."""
+    EVENTS = ("on_connection", "on_relay", "on_shutdown", "on_wakeup", "on_idle")
+    on_connection = on_relay = on_shutdown = on_wakeup = on_idle = None
     context = property(lambda self: self)
 
     def __init__(self, key=None, options=None, *, interest=None, timer=None, now=None, wall=None,
@@ -194,6 +197,14 @@ class Context(Object):
         """Begins a graceful end; on_shutdown follows."""
         check(load().shutdown(self.handle, milliseconds(drain)))
 
+    def network_changed(self):
+        """The host's network may have changed; on Linux the library notices by itself."""
+        check(load().network_changed(self.handle))
+
+    def set_idle(self, on=True):
+        """Idle mode: no keepalives, peers wait; False: awake again."""
+        check(load().set_idle(self.handle, bool(on)))
+
     # ---- peers ----
 
     @property
@@ -247,6 +258,21 @@ class Context(Object):
 
     def stun_add_server(self, server):
         check(load().stun_add_server(self.handle, c_text(server)))
+
+    def stun_server_alternate(self, addr):
+        """A second address of this host for this node's STUN server (RFC 5780)."""
+        check(load().stun_server_alternate(self.handle, c_text(addr)))
+
+    def nat_probe(self, servers=(), *, timeout=None, lifetime=None, **handlers):
+        """Finds out, with these STUN servers or the configured ones, what NAT this host is behind;
+        `lifetime`: seconds to look for the lifetime of its mappings at most."""
+        servers = [c_text(server) for server in servers]
+        options = _c.NatOptions(timeout_ms=milliseconds(timeout),
+                                lifetime_ms=milliseconds(lifetime))
+        probe = NatProbe(self, handlers)
+        probe.start(load().nat_probe, self.handle, (c_char_p * len(servers))(*servers),
+                    len(servers), byref(options), nat_event)
+        return probe
 
     # ---- relays: this node as their client ----
 

@@ -76,10 +76,14 @@ def _record(name, struct):
 
 TargetInfo = _record("TargetInfo", _c.TargetInfo)
 PathInfo = _record("PathInfo", _c.PathInfo)
+UpgradeInfo = _record("UpgradeInfo", _c.UpgradeInfo)
 ConnStats = _record("ConnStats", _c.ConnStats)
 RelayEvent = _record("RelayEvent", _c.RelayEvent)
 RelayStats = _record("RelayStats", _c.RelayStats)
 StunResult = _record("StunResult", _c.StunResult)
+NatSeen = collections.namedtuple("NatSeen", [field for field, _ in _c.NatSeen._fields_])
+NatEvent = collections.namedtuple("NatEvent", [
+    field for field, _ in _c.NatEvent._fields_ if field not in ("size", "reserved", "seen_count")])
 Complaint = collections.namedtuple("Complaint", "code file line text")
 
 
@@ -362,10 +366,11 @@ class Connection(Child):
     """A connection to a peer. Handlers: on_connected(conn), on_path(conn, PathInfo, reason),
     on_attempt(conn, addr, code, text), on_stream(conn, stream), on_message(conn, data),
     on_message_sent(conn, id, code), on_datagram(conn, data), on_pong(conn, id, rtt_ns, path_kind),
-    on_closed(conn, code, app_code, text). Without on_stream the peer's streams are refused."""
+    on_upgrade(conn, UpgradeInfo), on_closed(conn, code, app_code, text). Without on_stream the
+    peer's streams are refused."""
     EVENTS = tuple(name for name, _ in _c.ConnCallbacks._fields_[1:])
     on_connected = on_path = on_attempt = on_stream = on_message = on_message_sent = None
-    on_datagram = on_pong = on_closed = None
+    on_datagram = on_pong = on_closed = on_upgrade = None
 
     def keep(self, pointer):
         super().keep(pointer)
@@ -444,6 +449,8 @@ CONN_TABLE = _c.ConnCallbacks(**entries(_c.ConnCallbacks, {
     "on_pong": _conn_pong, "on_closed": _conn_closed,
     "on_path": lambda conn, _, path, reason:
         conn.emit("on_path", copied(PathInfo, path.contents), py_text(reason)),
+    "on_upgrade": lambda conn, _, info:
+        conn.emit("on_upgrade", copied(UpgradeInfo, info.contents)),
     "on_attempt": lambda conn, _, addr, code, text:
         conn.emit("on_attempt", py_text(addr), code, py_text(text)),
     "on_message": lambda conn, _, data, size: conn.emit("on_message", py_bytes(data, size)),
@@ -465,6 +472,34 @@ class Probe(Child):
 def stun_event(probe, _, result, status):
     if result:
         probe.emit("on_result", copied(StunResult, result.contents))
+        return
+    probe.wake("done", status)
+    probe.finish("on_done", AtlasError(status or Err.CLOSED), status)
+
+
+# ---- NAT probes ----
+
+class NatProbe(Child):
+    """A running NAT probe. Handlers: on_progress(probe, NatEvent), on_result(probe, NatEvent) once
+    for each address family, on_done(probe, status)."""
+    EVENTS = ("on_progress", "on_result", "on_done")
+    on_progress = on_result = on_done = None
+
+    def cancel(self):
+        check(load().nat_cancel(self.handle))
+
+
+def _nat_event(event):
+    fields = {field: py_text(getattr(event, field)) for field in NatEvent._fields}
+    fields["seen"] = tuple(copied(NatSeen, event.seen[i]) for i in range(event.seen_count))
+    return NatEvent(**fields)
+
+
+@entry(_c.NatCb)
+def nat_event(probe, _, event, status):
+    if event:
+        name = "on_result" if event.contents.what == _c.NatWhat.RESULT else "on_progress"
+        probe.emit(name, _nat_event(event.contents))
         return
     probe.wake("done", status)
     probe.finish("on_done", AtlasError(status or Err.CLOSED), status)
