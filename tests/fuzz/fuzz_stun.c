@@ -43,6 +43,8 @@ static void write_again(const atl_stun_msg *msg, atl_writer *writer) {
     put_addr(writer, ATL_STUN_A_MAPPED_ADDRESS, &msg->mapped, 0);
     put_addr(writer, ATL_STUN_A_XOR_MAPPED_ADDRESS, &msg->xor_mapped, 1);
     put_addr(writer, ATL_STUN_A_ALTERNATE_SERVER, &msg->alternate, 0);
+    put_addr(writer, ATL_STUN_A_RESPONSE_ORIGIN, &msg->origin, 0);
+    put_addr(writer, ATL_STUN_A_OTHER_ADDRESS, &msg->other, 0);
     put_view(writer, ATL_STUN_A_USERNAME, &msg->username);
     put_view(writer, ATL_STUN_A_USERHASH, &msg->userhash);
     put_view(writer, ATL_STUN_A_REALM, &msg->realm);
@@ -68,6 +70,15 @@ static void write_again(const atl_stun_msg *msg, atl_writer *writer) {
     if (msg->has_controlled) {
         atl_stun_put_u64(writer, ATL_STUN_A_ICE_CONTROLLED, msg->tie_breaker);
     }
+    if (msg->has_change) {
+        atl_stun_put_u32(writer, ATL_STUN_A_CHANGE_REQUEST, msg->change);
+    }
+    if (msg->has_response_port) {
+        atl_stun_put_response_port(writer, msg->response_port);
+    }
+    if (msg->has_padding) {
+        atl_stun_put(writer, ATL_STUN_A_PADDING, NULL, 0);
+    }
     for (size_t i = 0; i < msg->unknown_count; i++) {
         atl_stun_put(writer, msg->unknown[i], NULL, 0);
     }
@@ -92,6 +103,10 @@ static void round_trip(const atl_stun_msg *msg) {
     CHECK(atl_addr_equal(&again.mapped, &msg->mapped));
     CHECK(atl_addr_equal(&again.xor_mapped, &msg->xor_mapped));
     CHECK(atl_addr_equal(&again.alternate, &msg->alternate));
+    CHECK(atl_addr_equal(&again.origin, &msg->origin) && atl_addr_equal(&again.other, &msg->other));
+    CHECK(again.has_change == msg->has_change && again.change == msg->change);
+    CHECK(again.has_response_port == msg->has_response_port &&
+          again.response_port == msg->response_port && again.has_padding == msg->has_padding);
     CHECK(same_view(&again.username, &msg->username) && same_view(&again.userhash, &msg->userhash));
     CHECK(same_view(&again.realm, &msg->realm) && same_view(&again.nonce, &msg->nonce));
     CHECK(same_view(&again.software, &msg->software));
@@ -109,6 +124,8 @@ static void round_trip(const atl_stun_msg *msg) {
 
 typedef struct exchange {
     size_t request_len;
+    size_t headers; /* counted with a second address */
+    atl_addr source;
     uint8_t id[ATL_STUN_ID_LEN];
 } exchange;
 
@@ -117,9 +134,11 @@ static int32_t check_answer(void *user, const atl_addr *local, const atl_addr *r
     exchange *e = user;
     atl_stun_msg msg;
 
-    (void)local;
-    (void)remote;
-    CHECK(len <= 2 * e->request_len);
+    /* never to another host, and to another port with a second address only */
+    CHECK(memcmp(remote->ip, e->source.ip, sizeof(remote->ip)) == 0);
+    CHECK(e->headers != 0 || remote->port == e->source.port);
+    CHECK(local->family == 4 && local->port != 0 && remote->port != 0);
+    CHECK(len + e->headers <= 2 * (e->request_len + e->headers));
     CHECK(atl_stun_parse(data, len, &msg) == ATLAS_OK);
     CHECK(msg.header.cls == ATL_STUN_SUCCESS || msg.header.cls == ATL_STUN_ERROR);
     return ATLAS_OK;
@@ -146,8 +165,10 @@ static void on_done(void *user, const atl_stun_reply *reply) {
  * waits for. */
 static void feed(const uint8_t *data, size_t size) {
     static const uint8_t ip[4] = {192, 0, 2, 1};
+    static const uint8_t ip2[4] = {192, 0, 2, 2};
+    atl_stun_pair pair;
     const atl_stun_creds creds = {"user", "key", ATLAS_STUN_SHA1 | ATLAS_STUN_SHA256};
-    exchange e = {size, {0}};
+    exchange e = {.request_len = size};
     atlas_hooks hooks;
     atl_env env;
     atl_loop loop;
@@ -171,10 +192,16 @@ static void feed(const uint8_t *data, size_t size) {
     rx.segment = size;
     atl_addr_set4(&rx.remote, ip, 3478);
     atl_addr_set4(&rx.local, ip, 1000);
+    e.source = rx.remote;
+    memset(&pair, 0, sizeof(pair));
+    atl_addr_set4(&pair.primary, ip, 1000);
+    atl_addr_set4(&pair.alternate, ip2, 1001);
     CHECK(atl_stun_server_new(&loop, check_answer, &e, &server) == ATLAS_OK);
     CHECK(atl_stun_client_new(&loop, keep_id, &e, &client) == ATLAS_OK);
-    for (with_creds = 0; with_creds < 2; with_creds++) {
-        CHECK(atl_stun_server_set_creds(server, with_creds ? &creds : NULL) == ATLAS_OK);
+    for (with_creds = 0; with_creds < 4; with_creds++) {
+        CHECK(atl_stun_server_set_creds(server, with_creds % 2 ? &creds : NULL) == ATLAS_OK);
+        CHECK(atl_stun_server_set_pair(server, 4, with_creds / 2 ? &pair : NULL) == ATLAS_OK);
+        e.headers = with_creds / 2 ? 28 : 0;
         atl_stun_server_on_datagram(server, &rx);
     }
     for (with_creds = 0; with_creds < 2 && size >= ATL_STUN_HEADER; with_creds++) {
