@@ -9,6 +9,7 @@ from nodes import Failed, circuit, now
 
 IDLE = 4
 MARGIN = 3  # what may pass beyond the idle timeout: the last packet before the kill, closing, a slow machine
+AGAIN = 10  # until a node is reached through a relay that is back
 SIZE = 24 * 1024 * 1024
 CONFIG = f"[transport]\nidle_timeout = {IDLE}\nrelay_bandwidth_limit = 2097152\n"
 
@@ -63,6 +64,13 @@ def kill_sender(world, sender, receiver, relay):
     nothing_kept(receiver, since, "ATLAS_ERR_RELAY_CIRCUIT_CLOSED", "ATLAS_ERR_IDLE_TIMEOUT")
 
 
+def reached_again(sender, receiver, relay):
+    since = now()
+    while sender.run("send", circuit(relay.addr, receiver.id), "there?", "--timeout", "2")[0] != 0:
+        check(now() - since < AGAIN, f"the receiver is not reached within {AGAIN} s")
+    return now() - since
+
+
 def body(world):
     relay = world.start_relay(CONFIG)
     receiver = world.behind("left", "symmetric", 1, CONFIG)
@@ -72,7 +80,8 @@ def body(world):
     receiver.process.wait("announced")
     kill_relay(world, sender, receiver, relay)
     relay.process, _ = relay.relay("--port", RELAY_PORT, "-4")
-    receiver.process.wait("announced", relay=relay.id)
+    took = reached_again(sender, receiver, relay)
+    say(f"the relay is back: the receiver is reached through it after {took:.2f} s")
     kill_sender(world, sender, receiver, relay)
 
     small = os.path.join(world.work, "small.bin")
