@@ -235,8 +235,9 @@ ATLAS_API int32_t atlas_local_addr(atlas_ctx *ctx, uint32_t index, char *buf, si
 
 struct atlas_relay_event; /* atlas/relay.h */
 
-/* Callbacks for events that belong to the context. Set `size` to sizeof(atlas_callbacks); each may
- * be NULL. The table is copied. `user` is passed to each. */
+/* Callbacks for events that belong to the context. Set `size` to sizeof(atlas_callbacks), by which
+ * the library knows programs that were built with an older version of it; each may be NULL. The
+ * table is copied. `user` is passed to each. */
 typedef struct atlas_callbacks {
     uint64_t size; /* bytes: sizeof(atlas_callbacks) */
     void *user;
@@ -257,8 +258,9 @@ typedef struct atlas_callbacks {
 
     /* Nothing is under way any more (no dial, no transfer, no check): from now on there are only
      * keepalives and announcements, and none before `quiet_ns` nanoseconds from now. In idle mode
-     * (atlas_set_idle()) the application could sleep as long as it likes; `quiet_ns` is
-     * ATLAS_NO_DEADLINE there. Called again after the next activity has ended. */
+     * (atlas_set_idle(), which may be called from here) the application could sleep as long as it
+     * likes; `quiet_ns` is ATLAS_NO_DEADLINE there. Comes a second after the last activity, once,
+     * and again after the next activity has ended. Never while this node serves as a relay. */
     void (*on_idle)(void *user, atlas_ctx *ctx, uint64_t quiet_ns);
 } atlas_callbacks;
 
@@ -266,7 +268,7 @@ typedef struct atlas_callbacks {
  * machine slept. On Linux the library notices by itself (netlink); elsewhere, and on mobile systems
  * that tell applications, call this. Candidates are gathered again, paths from addresses that are
  * gone move, relays and peers are probed. Calling it too often is harmless (once a second is
- * heeded). Returns ATLAS_OK or ATLAS_ERR_REENTRANT. */
+ * heeded), from callbacks too. Returns ATLAS_OK, ATLAS_ERR_INVALID or ATLAS_ERR_REENTRANT. */
 ATLAS_API int32_t atlas_network_changed(atlas_ctx *ctx);
 
 /* Idle mode, for an application that is about to sleep: with `on` 1 keepalives and announcements
@@ -274,8 +276,8 @@ ATLAS_API int32_t atlas_network_changed(atlas_ctx *ctx);
  * to ATLAS_OPT_IDLE_MODE_MAX_S seconds, and wait for it that long. Relays forget the registration
  * after their expiry. What arrives is processed; what the application sends is sent. With `on` 0
  * the node is awake again: everything is probed and mended as by atlas_network_changed(),
- * registrations are renewed. Returns ATLAS_OK, ATLAS_ERR_INVALID (neither 0 nor 1) or
- * ATLAS_ERR_REENTRANT. */
+ * registrations are renewed. A call that changes nothing does nothing. Callable from callbacks.
+ * Returns ATLAS_OK, ATLAS_ERR_INVALID (neither 0 nor 1) or ATLAS_ERR_REENTRANT. */
 ATLAS_API int32_t atlas_set_idle(atlas_ctx *ctx, uint32_t on);
 
 /* Sets the context's callbacks (NULL: none). Callable from callbacks.

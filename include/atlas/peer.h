@@ -14,8 +14,9 @@ extern "C" {
 
 /* The active path of a connection. */
 typedef struct atlas_path_info {
-    uint64_t size;   /* bytes: sizeof(atlas_path_info), set by the caller */
-    uint32_t kind;   /* ATLAS_PATH_DIRECT, ATLAS_PATH_RELAY; ATLAS_PATH_NONE before connected */
+    uint64_t size;   /* bytes: sizeof(atlas_path_info), set by the caller: what an older version did
+                        not have is not filled */
+    uint32_t kind;   /* ATLAS_PATH_DIRECT, ATLAS_PATH_RELAY; ATLAS_PATH_NONE when none carries */
     uint32_t mtu;    /* bytes of UDP payload that a QUIC packet may have on this path */
     uint64_t rtt_ns; /* smoothed round-trip time, nanoseconds; 0 when unknown */
     char local[ATLAS_ADDR_MAX];    /* local address "host:port" */
@@ -48,8 +49,9 @@ typedef struct atlas_upgrade_info {
     const char *text;            /* a sentence: why it ended as it did */
 } atlas_upgrade_info;
 
-/* Callbacks of a connection. Set `size`; each may be NULL. The table is copied. After
- * atlas_conn_close() only final events follow: of messages, of streams, and on_closed. */
+/* Callbacks of a connection. Set `size` to sizeof(atlas_conn_callbacks) (tables of older versions
+ * are shorter); each may be NULL. The table is copied. After atlas_conn_close() only final events
+ * follow: of messages, of streams, and on_closed. */
 typedef struct atlas_conn_callbacks {
     uint64_t size; /* bytes: sizeof(atlas_conn_callbacks) */
 
