@@ -62,6 +62,22 @@ static int32_t open_extra(atl_stun_alternate *a, size_t i, const atl_addr *ip, u
     return io->udp_open(io->impl, &e->bound, ATL_UDP_PLAIN, on_ready, e, &e->udp);
 }
 
+/* A socket bound to all addresses is bound to one that the host does not have as well, and every
+ * answer from there would fail. */
+static int32_t check_own(const atl_stun_alternate *a, const atl_addr *ip) {
+    const atl_io *io = a->config.io;
+    atl_addr trial = *ip;
+    atl_udp *udp = NULL;
+    int32_t rc;
+
+    trial.port = 0;
+    rc = io->udp_open(io->impl, &trial, ATL_UDP_PLAIN, on_ready, NULL, &udp);
+    if (rc == ATLAS_OK) {
+        io->udp_close(io->impl, udp);
+    }
+    return rc == ATLAS_ERR_IO ? ATLAS_ERR_NO_ADDRESS : rc;
+}
+
 int32_t atl_stun_alternate_new(const atl_stun_alternate_config *config, const atl_addr *bound,
                                const atl_stun_pair *pair, atl_stun_alternate **out) {
     atl_stun_alternate *a = atl_calloc(config->loop->env, 1, sizeof(*a));
@@ -71,12 +87,15 @@ int32_t atl_stun_alternate_new(const atl_stun_alternate_config *config, const at
         return ATLAS_ERR_NOMEM;
     }
     a->config = *config;
-    rc = open_extra(a, 0, bound, pair->alternate.port);
+    rc = check_own(a, &pair->alternate);
+    if (rc == ATLAS_OK) {
+        rc = open_extra(a, 0, bound, pair->alternate.port);
+    }
     if (rc == ATLAS_OK && !atl_addr_is_unspecified(bound)) {
         rc = open_extra(a, 1, &pair->alternate, pair->primary.port);
-        if (rc == ATLAS_OK) {
-            rc = open_extra(a, 2, &pair->alternate, pair->alternate.port);
-        }
+    }
+    if (rc == ATLAS_OK && !atl_addr_is_unspecified(bound)) {
+        rc = open_extra(a, 2, &pair->alternate, pair->alternate.port);
     }
     if (rc != ATLAS_OK) {
         atl_stun_alternate_free(a);

@@ -21,7 +21,8 @@ typedef struct atl_stun_alternate_config {
 } atl_stun_alternate_config;
 
 /* Opens the sockets. `bound` is what the node's socket is bound to; `pair` has the two IP addresses
- * and ports. What io->udp_open returns. */
+ * and ports. ATLAS_ERR_NO_ADDRESS when the host has not the alternate one, or what io->udp_open
+ * returns. */
 int32_t atl_stun_alternate_new(const atl_stun_alternate_config *config, const atl_addr *bound,
                                const atl_stun_pair *pair, atl_stun_alternate **out);
 void atl_stun_alternate_free(atl_stun_alternate *alternate); /* NULL is allowed */
