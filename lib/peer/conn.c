@@ -286,6 +286,11 @@ static void on_heard(void *user, atl_qconn *q) {
     atl_paths_on_heard(user);
 }
 
+static void on_lull(void *user, atl_qconn *q) {
+    (void)q;
+    atl_paths_on_lull(user);
+}
+
 static void on_stray(void *user, atl_qconn *q, uint64_t id, const atl_qpath *real) {
     (void)q;
     atl_paths_on_stray(user, id, real);
@@ -313,6 +318,7 @@ static const atl_qconn_ops conn_ops = {
     .on_path_lost = on_path_lost,
     .on_silent = on_silent,
     .on_heard = on_heard,
+    .on_lull = on_lull,
     .on_stray = on_stray,
     .on_closed = on_closed,
 };

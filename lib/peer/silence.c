@@ -215,6 +215,8 @@ void atl_paths_on_silent(atlas_conn *conn, uint64_t silent) {
         return;
     }
     conn->paths.silent = 1;
+    atl_log(atl_conn_env(conn), ATLAS_LOG_DEBUG, "%s: nothing heard for %llu ms", conn->peer_text,
+            (unsigned long long)(silent / ATL_MS));
     if (silent >= NOTHING_HEARD) {
         tell_none(conn);
     }
@@ -222,6 +224,28 @@ void atl_paths_on_silent(atlas_conn *conn, uint64_t silent) {
         silent_client(conn);
     } else {
         silent_server(conn);
+    }
+}
+
+/* A receiver has nothing that could be acknowledged, and would never know. One small packet asks;
+ * the relays are asked as well, since they cannot reach a node whose address has changed before it
+ * has spoken. */
+void atl_paths_on_lull(atlas_conn *conn) {
+    atl_qpath_state states[ATL_CONN_PATHS];
+    size_t n;
+    size_t i;
+
+    if (conn->state != ATL_CONN_STATE_OPEN || conn->peers->idle) {
+        return;
+    }
+    n = atl_qconn_paths(conn->q, states, ATL_CONN_PATHS);
+    atl_log(atl_conn_env(conn), ATLAS_LOG_DEBUG, "%s: a pause: is it still there?",
+            conn->peer_text);
+    atl_qconn_ping(conn->q);
+    for (i = 0; i < n; i++) {
+        if (states[i].real.circuit != NULL) {
+            (void)atl_failover_health(states[i].real.circuit, 1);
+        }
     }
 }
 

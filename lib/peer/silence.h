@@ -11,6 +11,7 @@ void atl_silence_free(atlas_conn *conn);
 void atl_paths_on_lost(atlas_conn *conn, uint64_t id, int32_t code);
 void atl_paths_on_silent(atlas_conn *conn, uint64_t silent);
 void atl_paths_on_heard(atlas_conn *conn);
+void atl_paths_on_lull(atlas_conn *conn);
 void atl_paths_on_stray(atlas_conn *conn, uint64_t id, const atl_qpath *real);
 /* A circuit to the peer is there, kept as path `id`. */
 void atl_paths_circuit(atlas_conn *conn, uint64_t id);

@@ -52,6 +52,9 @@ typedef struct atl_qconn_ops {
     void (*on_silent)(void *user, atl_qconn *conn, uint64_t silent);
     /* After on_silent: heard again. */
     void (*on_heard)(void *user, atl_qconn *conn);
+    /* Packets came one after the other, and then none for max(PTO, 250 ms): the peer has paused, or
+     * is no longer heard. At most once a second. */
+    void (*on_lull)(void *user, atl_qconn *conn);
     /* An authentic packet came, and not on the active path: on the kept path `id`, or (id 0, client
      * only: a server follows by itself) from where no path leads yet. At most once in 50 ms. */
     void (*on_stray)(void *user, atl_qconn *conn, uint64_t id, const atl_qpath *real);

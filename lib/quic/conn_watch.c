@@ -7,6 +7,9 @@
 #include "quic/internal.h"
 
 #define SILENCE_MIN (250 * ATL_MS)
+#define ACK_DELAY (25 * ATL_MS) /* the most that RFC 9000 lets a peer wait by default */
+#define LULL_PACKETS 8          /* that came before */
+#define LULL_PAUSE (1 * ATL_SECOND)
 #define SWEEP_AFTER (6 * ATL_SECOND)
 
 static uint64_t patience(const atl_qconn *conn) {
@@ -22,16 +25,37 @@ static int wants_silence(const atl_qconn *conn) {
            conn->ops->on_silent != NULL;
 }
 
+/* ngtcp2 forgets the round-trip time with each path, and a receiver measures it rarely: what was
+ * measured on the former path is nearer to the truth than a constant. */
+static uint64_t pto(const atl_qconn *conn) {
+    uint64_t its = ngtcp2_conn_get_pto2(conn->quic);
+    uint64_t known = conn->watch.srtt * 3 + ACK_DELAY;
+
+    return !conn->watch.measured && conn->watch.srtt != 0 && known < its ? known : its;
+}
+
+static uint64_t lull_after(const atl_qconn *conn) {
+    uint64_t its = pto(conn);
+
+    return its < SILENCE_MIN ? SILENCE_MIN : its;
+}
+
 static uint64_t threshold(atl_qconn *conn) {
     atl_watch *watch = &conn->watch;
 
     if (watch->threshold == 0) {
-        watch->threshold = ngtcp2_conn_get_pto2(conn->quic) * 5 / 2;
+        watch->threshold = pto(conn) * 5 / 2;
         if (watch->threshold < SILENCE_MIN) {
             watch->threshold = SILENCE_MIN;
         }
     }
     return watch->threshold;
+}
+
+/* Whether a pause of the peer would mean anything. */
+static int wants_lull(const atl_qconn *conn) {
+    return conn->state == ATL_CONN_OPEN && conn->ops != NULL && conn->ops->on_lull != NULL &&
+           conn->watch.packets >= conn->watch.lull_packets + LULL_PACKETS;
 }
 
 static void set_timer(atl_qconn *conn, uint64_t at) {
@@ -57,6 +81,9 @@ static void arm(atl_qconn *conn) {
     if (wants_silence(conn) && (watch->at == 0 || watch->at > watch->silent + SILENCE_MIN)) {
         set_timer(conn, watch->silent + threshold(conn));
     }
+    if (wants_lull(conn) && (watch->at == 0 || watch->at > watch->heard + SILENCE_MIN)) {
+        set_timer(conn, watch->heard + lull_after(conn));
+    }
 }
 
 static void check_silence(atl_qconn *conn, uint64_t now) {
@@ -69,6 +96,19 @@ static void check_silence(atl_qconn *conn, uint64_t now) {
     watch->threshold = silent + silent / 2;
     watch->told = 1;
     conn->ops->on_silent(conn->user, conn, silent);
+}
+
+static void check_lull(atl_qconn *conn, uint64_t now) {
+    atl_watch *watch = &conn->watch;
+
+    if (!wants_lull(conn) || now < watch->heard + lull_after(conn)) {
+        return;
+    }
+    watch->lull_packets = watch->packets;
+    if (watch->lull_at == 0 || now >= watch->lull_at + LULL_PAUSE) {
+        watch->lull_at = now;
+        conn->ops->on_lull(conn->user, conn);
+    }
 }
 
 static void on_watch(atl_timer *timer, uint64_t now) {
@@ -89,6 +129,7 @@ static void on_watch(atl_timer *timer, uint64_t now) {
         atl_path_sweep(conn);
     }
     check_silence(conn, now);
+    check_lull(conn, now);
     arm(conn);
 }
 
@@ -128,8 +169,10 @@ static void look(atl_qconn *conn, ngtcp2_conn_info *info) {
     atl_path_slot *active = &conn->paths[conn->active];
 
     ngtcp2_conn_get_conn_info2(conn->quic, info);
+    conn->watch.measured = info->latest_rtt != 0;
     if (info->latest_rtt != 0) {
         active->srtt = info->smoothed_rtt;
+        conn->watch.srtt = info->smoothed_rtt;
     }
     if (info->pkt_recv != conn->watch.packets) {
         conn->watch.packets = info->pkt_recv;

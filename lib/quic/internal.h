@@ -168,8 +168,12 @@ typedef struct atl_watch {
     uint64_t threshold; /* of silence, for the next upcall; 0: to be computed */
     uint64_t patience;  /* 0: idle_timeout */
     uint64_t sweep;     /* when slots may be forgotten; 0: none are waiting for it */
+    uint64_t srtt;      /* of the path on which it was measured last; 0: never */
+    uint8_t measured;   /* on this path */
     uint8_t fresh;      /* the first packet that is sent now starts the idle period anew */
     uint8_t told;       /* on_silent without on_heard */
+    uint64_t lull_packets; /* of `packets`, when the last pause was seen */
+    uint64_t lull_at;      /* when that was told last */
 } atl_watch;
 
 struct atl_qconn {
