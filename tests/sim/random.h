@@ -179,7 +179,7 @@ struct random_world {
     char why[400];
 };
 
-/* 0, or what was broken; then the tail of the log is printed with `verbose`. */
+/* 0, or what was broken, which is printed with `verbose` 1, with 2 the tail of the log as well. */
 int random_run(const random_scenario *s, int verbose);
 const char *random_broken_name(int kind);
 

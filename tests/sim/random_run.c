@@ -183,8 +183,10 @@ int random_run(const random_scenario *s, int verbose) {
         world_end(w);
     }
     broken = w->broken;
-    if (broken != 0 && verbose) {
+    if (broken != 0 && verbose > 1) {
         sim_print_log(w->net, LOG_TAIL);
+    }
+    if (broken != 0 && verbose > 0) {
         printf("violated (%s): %s\n", random_broken_name(broken), w->why);
     }
     if (broken == 0) {

@@ -1,12 +1,12 @@
 /* The random mode as a program:
  *
- *   sim_random [--seeds N] [--first S] [--minutes M] [--soak SECONDS]
+ *   sim_random [--seeds N] [--first S] [--minutes M] [--soak SECONDS] [--list 1]
  *   sim_random --seed S [--drop ITEM,ITEM...] [--minutes M]
  *
  * runs N scenarios from seed S on, each in a process of its own, or as many as fit into SECONDS of
  * real time. What fails is made smaller, part by part, while it still fails in the same way, and
- * printed with the command that runs it again. Without arguments: as many seeds as the environment
- * variable SIM_SEEDS says. */
+ * printed with the command that runs it again; with --list only what was violated is. Without
+ * arguments: as many seeds as the environment variable SIM_SEEDS says. */
 #include "random.h"
 
 #include <stdio.h>
@@ -27,6 +27,7 @@ typedef struct options {
     uint64_t minutes;
     double soak;
     int single;
+    int list; /* one line for each that fails, and all of them */
     int drops[DROPS];
     size_t n_drops;
 } options;
@@ -111,7 +112,7 @@ static void report(const options *given, uint64_t seed, int broken) {
         shrink(&o, seed, broken);
     }
     compose(&s, &o, seed);
-    try_one(&o, seed, 1);
+    try_one(&o, seed, 2);
     random_print(&s);
     printf("again: sim_random --seed %llu --minutes %llu", (unsigned long long)seed,
            (unsigned long long)o.minutes);
@@ -151,6 +152,8 @@ static int parse(options *o, int argc, char **argv) {
             o->minutes = strtoull(argv[i + 1], NULL, 10);
         } else if (strcmp(argv[i], "--soak") == 0) {
             o->soak = strtod(argv[i + 1], NULL);
+        } else if (strcmp(argv[i], "--list") == 0) {
+            o->list = argv[i + 1][0] == '1';
         } else if (strcmp(argv[i], "--drop") == 0) {
             parse_drops(o, argv[i + 1]);
         } else {
@@ -169,16 +172,19 @@ int main(int argc, char **argv) {
     if (!parse(&o, argc, argv)) {
         fprintf(stderr,
                 "usage: sim_random [--seeds N] [--first S] [--minutes M] [--soak SECONDS] "
-                "[--seed S [--drop ITEM,...]]\n");
+                "[--list 1] [--seed S [--drop ITEM,...]]\n");
         return 2;
     }
     for (seed = o.first; o.single     ? seed == o.first
                          : o.soak > 0 ? real_seconds() - start < o.soak
                                       : seed < o.first + o.seeds;
          seed++) {
-        int broken = try_one(&o, seed, 0);
+        int broken = try_one(&o, seed, o.list);
 
-        if (broken != 0) {
+        if (broken != 0 && o.list) {
+            printf("seed %llu\n", (unsigned long long)seed);
+            failures++;
+        } else if (broken != 0) {
             report(&o, seed, broken);
             if (++failures == FAILURES_MOST) {
                 printf("that is enough\n");
