@@ -100,12 +100,15 @@ static atl_addr local_of(const atl_nat_family *f, const atl_stun_reply *reply) {
 }
 
 /* A server on the network has no business to send us to our own host or into the local network. */
+static int acceptable(const atl_addr *addr, const atl_addr *server) {
+    return addr->family == server->family && addr->port != 0 && !atl_addr_is_unspecified(addr) &&
+           !atl_addr_is_multicast(addr) && !atl_addr_is_link_local(addr) &&
+           (!atl_addr_is_loopback(addr) || atl_addr_is_loopback(server)) &&
+           (!atl_addr_is_private(addr) || atl_addr_is_private(server));
+}
+
 static int usable(const atl_addr *other, const atl_addr *server) {
-    return other->family == server->family && other->port != 0 && other->port != server->port &&
-           !same_ip(other, server) && !atl_addr_is_unspecified(other) &&
-           !atl_addr_is_multicast(other) && !atl_addr_is_link_local(other) &&
-           (!atl_addr_is_loopback(other) || atl_addr_is_loopback(server)) &&
-           (!atl_addr_is_private(other) || atl_addr_is_private(server));
+    return acceptable(other, server) && other->port != server->port && !same_ip(other, server);
 }
 
 static void begin_tests(atl_nat_family *f, const atl_stun_reply *reply) {
@@ -247,7 +250,9 @@ static void ask_hairpinning(atl_nat_family *f) {
     const atl_nat_test *b = &f->tests[ATL_NAT_FRESH_TOO];
 
     if (!answered(a) || !answered(b) || f->tests[ATL_NAT_HAIRPIN].asked ||
-        atl_addr_equal(&a->reply.reflexive, &a->reply.local)) {
+        atl_addr_equal(&a->reply.reflexive, &a->reply.local) ||
+        !acceptable(&a->reply.reflexive, &f->server) ||
+        !acceptable(&b->reply.reflexive, &f->server)) {
         return;
     }
     ask(f, ATL_NAT_HAIRPIN, FRESH, &b->reply.reflexive, 0, NULL);

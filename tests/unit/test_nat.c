@@ -219,46 +219,6 @@ static void every_behaviour(void **state) {
     }
 }
 
-static void verdicts(void **state) {
-    static const struct {
-        uint32_t mapping;
-        uint32_t filtering;
-        const char *words;
-    } rows[] = {
-        {4, 1, "IPv4: behind no NAT; every peer that has UDP is reached directly"},
-        {1, 1, "IPv4: behind a full-cone NAT; every peer that has UDP is reached directly"},
-        {1, 2,
-         "IPv4: behind an address-restricted NAT; every peer that has UDP is reached directly"},
-        {1, 3,
-         "IPv4: behind a port-restricted NAT; peers behind no NAT, full-cone, address-restricted, "
-         "port-restricted and carrier-grade NATs are reached directly, those behind symmetric ones "
-         "only through a relay"},
-        {3, 3,
-         "IPv4: behind a symmetric NAT; peers behind no NAT, full-cone and address-restricted NATs "
-         "are reached directly, those behind port-restricted, carrier-grade and symmetric ones "
-         "only "
-         "through a relay"},
-        {4, 3,
-         "IPv4: behind no NAT, but a firewall that admits only who was written to; peers behind no "
-         "NAT, full-cone, address-restricted, port-restricted and carrier-grade NATs are reached "
-         "directly, those behind symmetric ones only through a relay"},
-    };
-    static fixture f;
-    size_t i;
-
-    (void)state;
-    for (i = 0; i < ATL_COUNT(rows); i++) {
-        build(&f, 4, 1);
-        f.n->rules.mapping = rows[i].mapping;
-        f.n->rules.filtering = rows[i].filtering;
-        second_address(&f);
-        start(&f, 1, 0);
-        finish(&f, 8 * ATL_SECOND);
-        assert_string_equal(f.result.verdict, rows[i].words);
-        demolish(&f);
-    }
-}
-
 /* ---- servers with one address ---- */
 
 static void add_plain(fixture *f, size_t i, uint16_t port) {
@@ -420,6 +380,37 @@ static void hostile_other_address(void **state) {
     }
 }
 
+/* Nor is a mapping that a server on the network claims to see in ours. */
+static void hostile_mapping(void **state) {
+    static const char *const outsides[] = {"192.168.77.9", "127.0.0.1", "169.254.7.7"};
+    static fixture f;
+    size_t i;
+    size_t k;
+    size_t p;
+
+    (void)state;
+    for (i = 0; i < ATL_COUNT(outsides); i++) {
+        build(&f, 4, 1);
+        f.n->rules = (nat_rules){1, 3, 1, 0, 0, 0};
+        f.n->outside = nat_ip(outsides[i]);
+        second_address(&f);
+        start(&f, 1, 0);
+        for (k = 0; k < 800; k++) {
+            world_run_until(f.n->w, (k + 1) * 5 * ATL_MS);
+            for (p = 0; p < NAT_PACKETS; p++) {
+                const nat_packet *packet = &f.n->packets[p];
+
+                assert_false(packet->used && nat_same_ip(&packet->from, &f.n->outside) &&
+                             nat_same_ip(&packet->to, &f.n->outside));
+            }
+        }
+        assert_int_equal(f.finals, 1);
+        assert_int_equal(f.result.event.hairpinning, ATLAS_NAT_UNKNOWN);
+        assert_int_equal(f.result.event.filtering, 3);
+        demolish(&f);
+    }
+}
+
 static void no_sockets(void **state) {
     static fixture f;
 
@@ -561,12 +552,12 @@ static void wrong_arguments(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_behaviour),
-        cmocka_unit_test(verdicts),
         cmocka_unit_test(by_comparing),
         cmocka_unit_test(by_ports),
         cmocka_unit_test(nobody_answers),
         cmocka_unit_test(other_address_dead),
         cmocka_unit_test(hostile_other_address),
+        cmocka_unit_test(hostile_mapping),
         cmocka_unit_test(no_sockets),
         cmocka_unit_test(losses),
         cmocka_unit_test(cancelled),

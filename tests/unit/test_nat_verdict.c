@@ -48,6 +48,43 @@ static void pairs_agree(void **state) {
     }
 }
 
+static void verdicts(void **state) {
+    static const struct {
+        uint32_t mapping;
+        uint32_t filtering;
+        const char *words;
+    } rows[] = {
+        {4, 1, "IPv4: behind no NAT; every peer that has UDP is reached directly"},
+        {1, 1, "IPv4: behind a full-cone NAT; every peer that has UDP is reached directly"},
+        {1, 2,
+         "IPv4: behind an address-restricted NAT; every peer that has UDP is reached directly"},
+        {1, 3,
+         "IPv4: behind a port-restricted NAT; peers behind no NAT, full-cone, address-restricted, "
+         "port-restricted and carrier-grade NATs are reached directly, those behind symmetric ones "
+         "only through a relay"},
+        {3, 3,
+         "IPv4: behind a symmetric NAT; peers behind no NAT, full-cone and address-restricted NATs "
+         "are reached directly, those behind port-restricted, carrier-grade and symmetric ones "
+         "only "
+         "through a relay"},
+        {4, 3,
+         "IPv4: behind no NAT, but a firewall that admits only who was written to; peers behind no "
+         "NAT, full-cone, address-restricted, port-restricted and carrier-grade NATs are reached "
+         "directly, those behind symmetric ones only through a relay"},
+    };
+    char text[ATL_NAT_TEXT];
+    size_t i;
+
+    (void)state;
+    for (i = 0; i < ATL_COUNT(rows); i++) {
+        atl_nat_facts f = facts(rows[i].mapping, rows[i].filtering);
+
+        f.family = 4;
+        atl_nat_verdict_text(&f, text);
+        assert_string_equal(text, rows[i].words);
+    }
+}
+
 /* Every kind of peer is named in every sentence but where all are reached. */
 static void sentences(void **state) {
     uint32_t mapping;
@@ -96,6 +133,7 @@ static void blocked(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(pairs_agree),
+        cmocka_unit_test(verdicts),
         cmocka_unit_test(sentences),
         cmocka_unit_test(blocked),
     };
