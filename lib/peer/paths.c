@@ -111,6 +111,17 @@ int32_t atl_paths_move(atlas_conn *conn, const atl_qpath *path, int now, const c
     return rv;
 }
 
+/* Pairs that may be moved to. What was proven before the direct path died has most likely died with
+ * it: the NAT that has forgotten one mapping has forgotten them all. */
+static size_t proven(const atlas_conn *conn, atl_punch_pair *out, size_t cap) {
+    uint64_t age = now_of(conn) - conn->paths.fallen;
+
+    if (conn->paths.punch == NULL) {
+        return 0;
+    }
+    return atl_punch_proven(conn->paths.punch, age < PROVEN_AGE ? age : PROVEN_AGE, out, cap);
+}
+
 /* Server: a pair is proven, and the client has not moved by itself. */
 static void ask_client(atlas_conn *conn) {
     atl_ctrl_path_request msg;
@@ -118,8 +129,7 @@ static void ask_client(atlas_conn *conn) {
     uint8_t buf[ATL_CTRL_MESSAGE_MAX];
     size_t len = 0;
 
-    if (conn->paths.punch == NULL || !atl_paths_relayed(conn) ||
-        atl_punch_proven(conn->paths.punch, PROVEN_AGE, &pair, 1) == 0) {
+    if (!atl_paths_relayed(conn) || proven(conn, &pair, 1) == 0) {
         return;
     }
     memset(&msg, 0, sizeof(msg));
@@ -190,6 +200,7 @@ static void became(atlas_conn *conn, int direct) {
         paths->falls = !young ? 0 : paths->falls < FALLS_MAX ? paths->falls + 1 : FALLS_MAX;
     }
     paths->direct_since = 0;
+    paths->fallen = now;
     /* the sooner the path died again and again, the longer the rest before the next attempt */
     atl_upgrade_plan(conn, paths->falls <= 1 ? 0 : ATL_SECOND << paths->falls);
 }
@@ -299,7 +310,7 @@ void atl_paths_consider(atlas_conn *conn) {
         return; /* one after the other */
     }
     have = atl_paths_active(conn, &active) == ATLAS_OK;
-    n = atl_punch_proven(conn->paths.punch, PROVEN_AGE, pairs, ATL_COUNT(pairs));
+    n = proven(conn, pairs, ATL_COUNT(pairs));
     for (i = 0; i < n; i++) {
         int direct = have && active.real.circuit == NULL;
 
@@ -342,9 +353,7 @@ void atl_paths_on_request(atlas_conn *conn, const atl_ctrl_path_request *msg) {
         }
         return;
     }
-    n = conn->paths.punch == NULL
-            ? 0
-            : atl_punch_proven(conn->paths.punch, PROVEN_AGE, pairs, ATL_COUNT(pairs));
+    n = proven(conn, pairs, ATL_COUNT(pairs));
     for (i = 0; i < n; i++) {
         if (atl_addr_equal(&pairs[i].remote, &msg->remote) && !is_bad(conn, &msg->remote)) {
             memset(&path, 0, sizeof(path));

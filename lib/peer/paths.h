@@ -25,6 +25,7 @@ typedef struct atl_paths {
     const char *moving_reason; /* static */
     uint64_t moved;            /* when the active path changed last; nanoseconds */
     uint64_t direct_since;     /* when the active path became direct; 0: it is not */
+    uint64_t fallen;           /* when the connection fell back to a relay last */
     uint32_t falls;            /* times that a direct path died young, in a row */
     atl_timer again;           /* a migration that had to wait is tried again */
     atl_qpath again_path;
