@@ -133,10 +133,9 @@ static void check(atlas_conn *conn) {
             ? 0
             : atl_candidates_get(conn->peers->candidates, &ours, &generation);
     /* a peer that has named nothing may be heard all the same */
-    rv = atl_punch_start(paths->punch, ours, n,
-                         paths->theirs == NULL ? NULL : paths->theirs->candidates,
-                         paths->theirs == NULL ? 0 : paths->theirs->n_candidates, budget,
-                         info.srtt);
+    rv = atl_punch_start(
+        paths->punch, ours, n, paths->theirs == NULL ? NULL : paths->theirs->candidates,
+        paths->theirs == NULL ? 0 : paths->theirs->n_candidates, budget, info.srtt);
     if (rv != ATLAS_OK) {
         end_without_checks(conn, rv, atlas_error_text(rv));
     }
