@@ -135,6 +135,11 @@ static void begin(circuits *c, uint64_t seed) {
 }
 
 static void done(circuits *c) {
+    /* a circuit must not outlive what carries it */
+    atl_circuit_end(&c->one.at_a, ATLAS_ERR_SHUTDOWN);
+    atl_circuit_end(&c->one.at_b, ATLAS_ERR_SHUTDOWN);
+    atl_circuit_end(&c->two.at_a, ATLAS_ERR_SHUTDOWN);
+    atl_circuit_end(&c->two.at_b, ATLAS_ERR_SHUTDOWN);
     pair_done(&c->r);
     c->r.ep = NULL;
     world_done(&c->w);
