@@ -9,14 +9,16 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 from harness import check, main, say
-from nodes import now, path_kind, relay_options
+from nodes import Failed, now, path_kind, relay_options
 from transfers import MIB, Pair
 
-SIZE = 96 * MIB
+SIZES = {"direct": 256 * MIB, "relay": 96 * MIB}
 RATE = "160mbit"
 CONFIG = "[transport]\nrelay_bandwidth_limit = 67108864\n"
 UPGRADE = 5.0
 SLACK = 2  # times the bound, on a machine that does other things
+SETTLED = 2.0  # after the fault: the connection has noticed it by then
+AGAIN = 10.0  # until a direct connection is direct again, if it was not all the time
 DIAL = 2.0  # for the program that dials by id after it
 AT_ONCE = 3
 SLEEP = 60
@@ -32,16 +34,27 @@ FAULTS = {
 WAYS = {"direct": ("port-restricted", "port-restricted"), "relay": ("symmetric", "symmetric")}
 
 
-def roam(pair, way, fault, side, number, caller=None, size=SIZE):
+def direct_again(transfer, since):
+    """Waits until the connection is direct; how long after the fault that was, 0 when it has not left the direct path."""
+    end = since + AGAIN
+    while now() < end and transfer.run.proc.poll() is None:
+        last = [e for e in transfer.run.log if path_kind(e)][-1]
+        if path_kind(last) == "direct" and now() - max(last["at"], since + SETTLED) > 0:
+            return max(0.0, last["at"] - since)
+        time.sleep(0.05)
+    raise Failed(f"not direct again within {AGAIN} s: {transfer.paths()}")
+
+
+def roam(pair, way, fault, side, number, caller=None, size=0):
     """The longest time without progress."""
     bound, happens = FAULTS[fault]
     lab = pair.world.lab
     node = pair.sender if side == "client" else pair.receiver
     spare = lab.prepare(node.host, node.nat, number) if fault == "other network" else None
-    transfer = pair.transfer(size)
+    transfer = pair.transfer(size or SIZES[way])
     if way == "direct":
         transfer.wait_path("direct", UPGRADE)
-    transfer.wait_share(0.3)
+    transfer.wait_share(0.2)
     check(path_kind([e for e in transfer.run.log if path_kind(e)][-1]) == way, f"not {way}: {transfer.paths()}")
     since = now()
     happens(lab, node.host, number, spare)
@@ -51,6 +64,8 @@ def roam(pair, way, fault, side, number, caller=None, size=SIZE):
         took = pair.reach(caller, f"after {fault} {way}")
         dialled = f", dialled by id again in {took:.2f} s"
         check(took <= DIAL, f"{fault}, {side}, {way}: dialled by id only after {took:.2f} s")
+    if way == "direct":
+        dialled += f", direct again after {direct_again(transfer, since):.2f} s"
     transfer.finish()
     stall = transfer.stall(since)
     say(f"{fault:21} {side:6} {way:6} {stall:6.2f} s without progress{dialled}; {transfer.paths()}")

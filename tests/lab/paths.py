@@ -92,7 +92,7 @@ def both_ways(world, relay, number, fault):
     for way, nats in lab_roaming.WAYS.items():
         for side in ("client", "server"):
             pair = Pair(world, f"{number}", nats, number, [relay])
-            stall = lab_roaming.roam(pair, way, fault, side, number + 2, None, SIZE)
+            stall = lab_roaming.roam(pair, way, fault, side, number + 2)
             found.append(f"{way}, {side}: {stall:.2f} s")
             for node in (pair.sender, pair.receiver):
                 node.stop_all()
