@@ -3,6 +3,8 @@
 #include "peer/conn.h"
 #include "peer/stream.h"
 
+#define SOON (5 * ATL_SECOND) /* an attempt to find a better path that is as good as begun */
+
 static int streams_are_quiet(const atlas_conn *conn) {
     const atl_list *node;
 
@@ -16,8 +18,9 @@ static int streams_are_quiet(const atlas_conn *conn) {
     return 1;
 }
 
-static int paths_are_quiet(const atl_paths *paths) {
-    return paths->moving == 0 && !paths->silent && !paths->none && paths->asked == 0 &&
+static int paths_are_quiet(const atl_paths *paths, uint64_t now) {
+    return (paths->upgrade.deadline == ATLAS_NO_DEADLINE || paths->upgrade.deadline > now + SOON) &&
+           paths->moving == 0 && !paths->silent && !paths->none && paths->asked == 0 &&
            atl_list_empty(&paths->searches) &&
            (paths->punch == NULL || !atl_punch_running(paths->punch));
 }
@@ -29,7 +32,7 @@ static int conn_is_quiet(const atlas_conn *conn) {
            atl_list_empty(&conn->items) && conn->messages.out_count == 0 &&
            conn->messages.in_count == 0 && control->ping_count == 0 &&
            (control->q == NULL || atl_qstream_buffered(control->q) == 0) &&
-           paths_are_quiet(&conn->paths) && streams_are_quiet(conn);
+           paths_are_quiet(&conn->paths, atl_conn_now(conn)) && streams_are_quiet(conn);
 }
 
 static int relays_are_quiet(const atl_relays *relays) {

@@ -5,11 +5,10 @@
 
 #include "peer/manager.h"
 
-/* 1 when there is no dial, no handshake, no transfer, no check and no migration, and nothing waits
- * to be told to the application; *next then is when the context has something to do next without
- * being asked (a keepalive, an announcement), ATLAS_NO_DEADLINE for never. Looks at every
- * connection.
- */
+/* 1 when there is no dial, no handshake, no transfer, no migration and no check, nor one in the
+ * next seconds, and nothing waits to be told to the application; *next then is when the context has
+ * something to do next without being asked (a keepalive, an announcement), ATLAS_NO_DEADLINE for
+ * never. Looks at every connection. */
 int atl_peers_quiet(const atl_peers *peers, uint64_t *next);
 
 #endif
