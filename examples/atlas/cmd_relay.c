@@ -43,6 +43,20 @@ static void on_stop(app *a) {
     }
 }
 
+static int alternate_error(app *a, const char *text, int32_t code) {
+    const char *why = atlas_error_text(code);
+
+    if (code == ATLAS_ERR_NOT_FOUND) {
+        why = "this host does not have that address, or has no other of its family";
+    } else if (code == ATLAS_ERR_INVALID) {
+        why = "the relay is on that address or port already: STUN needs two of both";
+    } else if (code == ATLAS_ERR_ADDRESS) {
+        why = "an IP address of this host is expected, which :PORT may follow";
+    }
+    out_error(&a->out, code, "--stun-alternate %s: %s", text, why);
+    return code == ATLAS_ERR_INVALID || code == ATLAS_ERR_ADDRESS ? EXIT_USAGE : EXIT_FAILED;
+}
+
 static int add_alternates(app *a) {
     size_t i;
 
@@ -50,7 +64,7 @@ static int add_alternates(app *a) {
         int32_t rv = atlas_stun_server_alternate(a->ctx, a->opt.alternates.items[i]);
 
         if (rv != ATLAS_OK) {
-            return app_error(a, rv, "--stun-alternate");
+            return alternate_error(a, a->opt.alternates.items[i], rv);
         }
     }
     return 0;

@@ -86,7 +86,7 @@ ATLAS_API int32_t atlas_stun_add_server(atlas_ctx *ctx, const char *server);
  * are, without a NAT before it. Opens sockets on the alternate port at once; where the node is
  * bound to one address (ATLAS_OPT_BIND4), on the alternate address as well. Returns ATLAS_OK,
  * ATLAS_ERR_ADDRESS, ATLAS_ERR_INVALID when it is the node's own address or port,
- * ATLAS_ERR_NO_ADDRESS when the host has not this address, or no other, ATLAS_ERR_ADDR_IN_USE,
+ * ATLAS_ERR_NOT_FOUND when the host has not this address, or no other, ATLAS_ERR_ADDR_IN_USE,
  * ATLAS_ERR_FAMILY, or an error of atlas_open(). */
 ATLAS_API int32_t atlas_stun_server_alternate(atlas_ctx *ctx, const char *addr);
 

@@ -31,7 +31,7 @@ void atl_stun_agent_set_server(atl_stun_agent *agent, int on);
 atl_stun_server *atl_stun_agent_server(atl_stun_agent *agent);
 /* Gives the server a second address (RFC 5780) of that address's family; port 0: the one behind the
  * node's own. Opens sockets; a second call replaces the first. ATLAS_ERR_FAMILY,
- * ATLAS_ERR_NO_ADDRESS when the host has not this address, or no other, ATLAS_ERR_INVALID when it
+ * ATLAS_ERR_NOT_FOUND when the host has not this address, or no other, ATLAS_ERR_INVALID when it
  * is the node's own address or port, ATLAS_ERR_ADDR_IN_USE, ATLAS_ERR_IO, ATLAS_ERR_NOMEM. */
 int32_t atl_stun_agent_set_alternate(atl_stun_agent *agent, const atl_addr *alternate);
 /* For transactions that are not probes (connectivity checks). */

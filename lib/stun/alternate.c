@@ -75,7 +75,7 @@ static int32_t check_own(const atl_stun_alternate *a, const atl_addr *ip) {
     if (rc == ATLAS_OK) {
         io->udp_close(io->impl, udp);
     }
-    return rc == ATLAS_ERR_IO ? ATLAS_ERR_NO_ADDRESS : rc;
+    return rc == ATLAS_ERR_IO ? ATLAS_ERR_NOT_FOUND : rc;
 }
 
 int32_t atl_stun_alternate_new(const atl_stun_alternate_config *config, const atl_addr *bound,
@@ -167,7 +167,7 @@ int32_t atl_stun_alternate_primary(const atl_io *io, const atl_addr *alternate, 
         }
     }
     if (best == NULL) {
-        return ATLAS_ERR_NO_ADDRESS;
+        return ATLAS_ERR_NOT_FOUND;
     }
     *out = *best;
     return ATLAS_OK;

@@ -21,7 +21,7 @@ typedef struct atl_stun_alternate_config {
 } atl_stun_alternate_config;
 
 /* Opens the sockets. `bound` is what the node's socket is bound to; `pair` has the two IP addresses
- * and ports. ATLAS_ERR_NO_ADDRESS when the host has not the alternate one, or what io->udp_open
+ * and ports. ATLAS_ERR_NOT_FOUND when the host has not the alternate one, or what io->udp_open
  * returns. */
 int32_t atl_stun_alternate_new(const atl_stun_alternate_config *config, const atl_addr *bound,
                                const atl_stun_pair *pair, atl_stun_alternate **out);
@@ -32,7 +32,7 @@ int atl_stun_alternate_send(atl_stun_alternate *alternate, const atl_addr *from,
                             const atl_addr *remote, const uint8_t *data, size_t len, int32_t *rv);
 
 /* The IP address that answers are expected from where the socket is bound to all of them: the best
- * of the host's own that is not `alternate`. ATLAS_ERR_NO_ADDRESS. */
+ * of the host's own that is not `alternate`. ATLAS_ERR_NOT_FOUND. */
 int32_t atl_stun_alternate_primary(const atl_io *io, const atl_addr *alternate, atl_addr *out);
 
 #endif

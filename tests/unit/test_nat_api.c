@@ -229,7 +229,7 @@ static void wrong_alternates(void **state) {
         {"224.0.0.1", ATLAS_ERR_ADDRESS},
         {"::1", ATLAS_ERR_FAMILY},
         {"127.0.0.1", ATLAS_ERR_INVALID},
-        {"198.51.100.77:5555", ATLAS_ERR_NO_ADDRESS}, /* not of this host */
+        {"198.51.100.77:5555", ATLAS_ERR_NOT_FOUND}, /* not of this host */
     };
     fixture *f = *state;
     char own_port[64];
@@ -240,7 +240,7 @@ static void wrong_alternates(void **state) {
     snprintf(own_port, sizeof(own_port), "127.0.0.2%s", strchr(f->addr, ':'));
     assert_int_equal(atlas_stun_server_alternate(f->server, own_port), ATLAS_ERR_INVALID);
     /* the same where all addresses are bound */
-    assert_int_equal(atlas_stun_server_alternate(f->client, "198.51.100.77"), ATLAS_ERR_NO_ADDRESS);
+    assert_int_equal(atlas_stun_server_alternate(f->client, "198.51.100.77"), ATLAS_ERR_NOT_FOUND);
     assert_int_equal(atlas_stun_server_alternate(NULL, "127.0.0.2"), ATLAS_ERR_INVALID);
 }
 
