@@ -344,6 +344,11 @@ static atl_check *learn_pair(atl_checks *checks, const atl_addr *local, const at
     if (check != NULL) {
         checks->reflexive++;
         check->priority = priority;
+        if (kind == ATLAS_CANDIDATE_PEER_REFLEXIVE) {
+            /* Nobody has named it, and whoever diverts a check could name it so: one request for
+             * each of the peer's that comes from there, less than twice the bytes. */
+            check->limit = 1;
+        }
         set_order(checks);
     }
     return check;
@@ -357,7 +362,8 @@ void atl_checks_heard(atl_checks *checks, const atl_addr *local, const atl_addr 
         check = learn_pair(checks, local, remote, priority, now);
     }
     if (check == NULL || check->state == ATL_CHECK_PROVEN ||
-        check->triggers >= ATL_PUNCH_TRIGGERS || !may_ask(checks, remote)) {
+        check->triggers >= (check->limit == 1 ? ATL_PUNCH_PER_ADDRESS : ATL_PUNCH_TRIGGERS) ||
+        !may_ask(checks, remote)) {
         return;
     }
     check->triggers++;

@@ -81,7 +81,7 @@ static void check_finals(world *w) {
     sim_node *nodes[] = {&w->a, &w->b, &w->relay};
     size_t i;
 
-    run(w, 60, NULL);
+    run(w, 120, NULL);
     for (i = 0; i < ATL_COUNT(nodes); i++) {
         assert_int_equal(nodes[i]->finals, nodes[i]->conns);
         assert_int_equal(nodes[i]->streams_closed, nodes[i]->streams);

@@ -356,7 +356,7 @@ static void test_accepts_and_is_mute(void **state) {
     attacker_accept(&w.x);
     wait_for_failure(&w);
     assert_int_equal(hostile_relay_stats(&w).pairs, 2);
-    hostile_run(&w, 15, NULL);
+    hostile_run(&w, 17, NULL);
     assert_int_equal(hostile_relay_stats(&w).circuits, 1); /* the dialer gave its circuit back */
     hostile_check_served(&w);
     hostile_done(&w);

@@ -263,8 +263,9 @@ static void learned_pairs_replace_the_worst(void **state) {
     free(checks);
 }
 
-/* Being heard brings a pair forward at most ATL_PUNCH_TRIGGERS times, also one that had failed; a
- * heard address that is named later becomes what it is named. */
+/* An address that nobody named is asked once for each time that the peer is heard from there, and
+ * not by itself. Being heard brings a pair with a name forward at most ATL_PUNCH_TRIGGERS times,
+ * also one that had failed; a heard address that is named later becomes what it is named. */
 static void hearing_brings_forward(void **state) {
     atl_checks *checks = new_checks();
     atl_candidate local = candidate("10.0.0.1:1", HOST, 1);
@@ -274,6 +275,18 @@ static void hearing_brings_forward(void **state) {
     int i;
 
     (void)state;
+    for (i = 0; i < 3; i++) {
+        atl_checks_heard(checks, &local.addr, &remote.addr, 5, 10);
+        next = atl_checks_next(checks, 10);
+        assert_non_null(next);
+        assert_true(next->urgent);
+        atl_checks_asked(checks, next, 10);
+        assert_null(atl_checks_next(checks, 10 + ATL_PUNCH_TIME));
+    }
+    atl_checks_add(checks, &local, 1, &remote, 1, 10);
+    checks->list[0].requests = 0;
+    checks->list[0].triggers = 0;
+    checks->n_asked = 0;
     for (i = 0; i < 6; i++) {
         atl_checks_heard(checks, &local.addr, &remote.addr, 5, 10);
         next = atl_checks_next(checks, 10);
@@ -284,7 +297,6 @@ static void hearing_brings_forward(void **state) {
         }
     }
     assert_int_equal(n, ATL_PUNCH_TRIGGERS);
-    atl_checks_add(checks, &local, 1, &remote, 1, 10);
     assert_int_equal(checks->n, 1);
     assert_int_equal(checks->list[0].pair.kind, SRFLX);
     assert_int_equal(checks->list[0].priority, 70);
