@@ -9,9 +9,9 @@
 
 #define RANDOM_NODES 6
 #define RANDOM_RELAYS 3
-#define RANDOM_FAULTS 16
-#define RANDOM_JOBS 16
-#define RANDOM_CONNS 256
+#define RANDOM_FAULTS 96
+#define RANDOM_JOBS 96
+#define RANDOM_CONNS 1024
 
 /* Numbers of parts: faults from 0, jobs from 100, nodes (with their jobs and faults) from 200, the
  * roughness of links 300. */
@@ -62,6 +62,7 @@ typedef struct random_scenario {
     int nat[RANDOM_NODES];
     int dropped[RANDOM_NODES];
     uint64_t rate[RANDOM_NODES]; /* of the node's own line, 0: none */
+    int more[RANDOM_NODES];      /* bits: 1 a loopback address, 2 an IPv6 address */
     sim_link link;
     int n_faults;
     random_fault faults[RANDOM_FAULTS];
@@ -85,8 +86,9 @@ int random_drop(random_scenario *s, int item);
 #define BROKEN_FINAL 6   /* not one final event */
 #define BROKEN_DEATH 7   /* a connection or dial that ended although it could live */
 #define BROKEN_UNFINISHED 8
-#define BROKEN_CALL 9 /* a call of the library that failed */
-#define BROKEN_KINDS 10
+#define BROKEN_CALL 9    /* a call of the library that failed */
+#define BROKEN_REPEAT 10 /* the same seed, another run */
+#define BROKEN_KINDS 11
 
 typedef struct random_world random_world;
 
@@ -179,8 +181,9 @@ struct random_world {
     char why[400];
 };
 
-/* 0, or what was broken, which is printed with `verbose` 1, with 2 the tail of the log as well. */
-int random_run(const random_scenario *s, int verbose);
+/* 0, or what was broken, which is printed with `verbose` 1, with 2 the tail of the log as well.
+ * *hash receives that of the log. */
+int random_run(const random_scenario *s, int verbose, uint64_t *hash);
 const char *random_broken_name(int kind);
 
 /* random_check.c */
@@ -194,6 +197,8 @@ void random_check_end(random_world *w);
 /* Whether a connection that was there since then may have ended now. */
 int random_may_die(const random_world *w, int a, int b);
 void random_name(random_world *w, const atl_addr *addr);
+/* All addresses that the host has, with the ports of its sockets. */
+void random_name_host(random_world *w, const sim_host *host);
 void random_observe(void *user, const sim_event *event);
 
 /* random_faults.c */

@@ -1,4 +1,5 @@
 /* What must hold in every random scenario. */
+#include "net_internal.h"
 #include "random.h"
 
 #include <stdarg.h>
@@ -195,8 +196,16 @@ void random_check_end(random_world *w) {
 /* ---- addresses that somebody has named: those that hosts have, and how others see them ---- */
 
 static uint64_t word_of(const atl_addr *addr) {
-    return (uint64_t)addr->ip[0] << 40 | (uint64_t)addr->ip[1] << 32 | (uint64_t)addr->ip[2] << 24 |
-           (uint64_t)addr->ip[3] << 16 | addr->port;
+    uint64_t words[sizeof(*addr) / 8];
+    uint64_t hash = UINT64_C(0x9e3779b97f4a7c15);
+    size_t i;
+
+    memcpy(words, addr, sizeof(words));
+    for (i = 0; i < ATL_COUNT(words); i++) {
+        hash = (hash ^ words[i]) * UINT64_C(0xff51afd7ed558ccd);
+        hash ^= hash >> 32;
+    }
+    return hash;
 }
 
 static uint64_t *slot_of(const random_world *w, uint64_t word) {
@@ -215,6 +224,22 @@ void random_name(random_world *w, const atl_addr *addr) {
         *slot = word_of(addr);
         if (++w->n_named > w->named_mask / 2) {
             abort();
+        }
+    }
+}
+
+void random_name_host(random_world *w, const sim_host *host) {
+    size_t i;
+    size_t j;
+
+    for (i = 0; i < host->n_nics; i++) {
+        for (j = 0; j < MAX_SOCKETS; j++) {
+            atl_addr addr = host->nics[i].ip;
+
+            addr.port = host->sockets[j].local.port;
+            if (host->sockets[j].open && host->sockets[j].local.family == addr.family) {
+                random_name(w, &addr);
+            }
         }
     }
 }

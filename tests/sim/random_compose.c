@@ -76,6 +76,21 @@ static void compose_fault(random_scenario *s, random_fault *f, uint64_t *rng) {
     }
 }
 
+/* Further addresses, in one of four scenarios. */
+static void compose_addresses(random_scenario *s, uint64_t *rng) {
+    int i;
+
+    for (i = 0; i < s->n_nodes && s->seed % 4 == 2; i++) {
+        s->more[i] = (int)between(rng, 0, 3);
+    }
+}
+
+/* As many of something as in two minutes, for all of them. */
+static int scaled(uint64_t n, uint64_t minutes, int most) {
+    n = minutes > 2 ? n * minutes / 2 : n;
+    return n < (uint64_t)most ? (int)n : most;
+}
+
 /* Two faults that would undo one another's end. */
 static int collide(const random_fault *a, const random_fault *b) {
     int same = is_of_relay(a->kind) == is_of_relay(b->kind) && a->who == b->who;
@@ -94,11 +109,11 @@ void random_compose(random_scenario *s, uint64_t seed, uint64_t minutes) {
     s->seed = seed;
     s->length = minutes * MINUTE;
     compose_network(s, &rng);
-    s->n_jobs = (int)between(&rng, 2, 2 + 2 * (uint64_t)s->n_nodes);
+    s->n_jobs = scaled(between(&rng, 2, 2 + 2 * (uint64_t)s->n_nodes), minutes, RANDOM_JOBS);
     for (i = 0; i < s->n_jobs; i++) {
         compose_job(s, &s->jobs[i], &rng);
     }
-    wanted = (int)between(&rng, 1, 10);
+    wanted = scaled(between(&rng, 1, 10), minutes, RANDOM_FAULTS);
     while (wanted-- > 0 && s->n_faults < RANDOM_FAULTS) {
         random_fault *f = &s->faults[s->n_faults];
         int bad = 0;
@@ -109,6 +124,7 @@ void random_compose(random_scenario *s, uint64_t seed, uint64_t minutes) {
         }
         s->n_faults += !bad;
     }
+    compose_addresses(s, &rng);
 }
 
 /* ---- leaving out ---- */
@@ -197,7 +213,8 @@ void random_print(const random_scenario *s) {
         s->link.duplicate / 100.0, (unsigned)s->link.mtu);
     for (i = 0; i < s->n_nodes; i++) {
         if (!s->dropped[i]) {
-            printf("  %3d node %d: %s%s", RANDOM_ITEM_NODE + i, i, sim_nat_name(s->nat[i]),
+            printf("  %3d node %d: %s%s%s%s", RANDOM_ITEM_NODE + i, i, sim_nat_name(s->nat[i]),
+                   s->more[i] & 1 ? ", loopback" : "", s->more[i] & 2 ? ", IPv6" : "",
                    s->rate[i] == 0 ? "\n" : ", ");
             if (s->rate[i] != 0) {
                 printf("%.1f MB/s\n", (double)s->rate[i] / 1e6);

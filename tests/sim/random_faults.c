@@ -14,14 +14,6 @@ static void fresh_address(random_world *w, char out[32]) {
     w->fresh++;
 }
 
-static void name_host(random_world *w, int node) {
-    atl_addr addr;
-
-    sim_host_addr(w->nodes[node].host, &addr);
-    addr.port = 40000;
-    random_name(w, &addr);
-}
-
 static void move(random_world *w, const random_fault *f) {
     int kind = f->other % (SIM_NAT_CGNAT + 1);
     sim_nat nat = sim_nat_of(kind);
@@ -35,7 +27,7 @@ static void move(random_world *w, const random_fault *f) {
     }
     w->routers[f->who] = router;
     sim_host_move(w->nodes[f->who].host, router, ip);
-    name_host(w, f->who);
+    random_name_host(w, w->nodes[f->who].host);
 }
 
 static void begin_relay(random_world *w, const random_fault *f) {
@@ -188,11 +180,6 @@ void random_faults_start(random_world *w) {
             if (f->lasts > 0) {
                 plan(w, f, 1, f->at + f->lasts);
             }
-        }
-    }
-    for (i = 0; i < w->s->n_nodes; i++) {
-        if (!w->s->dropped[i]) {
-            name_host(w, i);
         }
     }
 }

@@ -13,7 +13,7 @@
 #define SETTLE (5 * ATL_SECOND) /* for presence, before anything happens */
 #define AFTER (20 * ATL_SECOND) /* for everything to end, after the last fault and its grace */
 #define LAST_WORDS_TIME (6 * ATL_SECOND)
-#define NAMED 65536
+#define NAMED (1u << 17)
 #define LOG_TAIL 120
 
 static int is_broken(void *user) {
@@ -37,13 +37,10 @@ static void start_relays(random_world *w) {
 
     for (i = 0; i < w->s->n_relays; i++) {
         char ip[32];
-        atl_addr addr;
 
         snprintf(ip, sizeof(ip), "203.0.113.%d", 10 + i);
         sim_relay_init(&w->relays[i], w->net, ip, (uint8_t)(101 + i));
-        sim_host_addr(w->relays[i].host, &addr);
-        addr.port = 4001;
-        random_name(w, &addr);
+        random_name_host(w, w->relays[i].host);
     }
 }
 
@@ -61,7 +58,15 @@ static void start_node(random_world *w, int i) {
 
         sim_set_access(host, &line, &shape, &shape);
     }
+    if (w->s->more[i] & 1) {
+        sim_host_add_addr(host, NULL, "127.0.0.1");
+    }
+    if (w->s->more[i] & 2) {
+        snprintf(ip, sizeof(ip), "2001:db8:%d::2", 1 + i);
+        sim_host_add_addr(host, w->routers[i], ip);
+    }
     sim_node_on_host(node, host, (uint8_t)(1 + i), 0);
+    random_name_host(w, host);
     random_work_init(w, i);
     for (r = 0; r < w->s->n_relays; r++) {
         assert_int_equal(atlas_relay_add(node->ctx, w->relays[r].addr), ATLAS_OK);
@@ -168,7 +173,7 @@ static void world_done(random_world *w) {
     free(w->named);
 }
 
-int random_run(const random_scenario *s, int verbose) {
+int random_run(const random_scenario *s, int verbose, uint64_t *hash) {
     random_world *w = malloc(sizeof(*w));
     int broken;
 
@@ -183,6 +188,7 @@ int random_run(const random_scenario *s, int verbose) {
         world_end(w);
     }
     broken = w->broken;
+    *hash = sim_log_hash(w->net);
     if (broken != 0 && verbose > 1) {
         sim_print_log(w->net, LOG_TAIL);
     }

@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -20,6 +21,7 @@
 #define CRASHED 100
 #define SEEDS_DEFAULT 100
 #define FAILURES_MOST 5
+#define REPEAT_EVERY 16 /* seeds: one is run twice */
 
 typedef struct options {
     uint64_t first;
@@ -30,6 +32,7 @@ typedef struct options {
     int list; /* one line for each that fails, and all of them */
     int drops[DROPS];
     size_t n_drops;
+    uint64_t *hash; /* of the last run, shared with its process */
 } options;
 
 static double real_seconds(void) {
@@ -64,7 +67,7 @@ static int try_one(const options *o, uint64_t seed, int verbose) {
             _exit(CRASHED);
         }
         compose(&s, o, seed);
-        broken = random_run(&s, verbose);
+        broken = random_run(&s, verbose, o->hash);
         fflush(stdout);
         if (broken == 0) {
             exit(0); /* with the sanitizers' last checks */
@@ -76,6 +79,17 @@ static int try_one(const options *o, uint64_t seed, int verbose) {
         exit(2);
     }
     return WIFEXITED(status) && WEXITSTATUS(status) < BROKEN_KINDS ? WEXITSTATUS(status) : CRASHED;
+}
+
+static int run_one(const options *o, uint64_t seed) {
+    int broken = try_one(o, seed, o->list);
+    uint64_t hash = *o->hash;
+
+    if (broken == 0 && seed % REPEAT_EVERY == 0) {
+        broken = try_one(o, seed, o->list);
+        broken = broken == 0 && *o->hash != hash ? BROKEN_REPEAT : broken;
+    }
+    return broken;
 }
 
 /* Leaves out one part after the other, as long as it still fails in the same way. */
@@ -175,14 +189,19 @@ int main(int argc, char **argv) {
                 "[--list 1] [--seed S [--drop ITEM,...]]\n");
         return 2;
     }
+    o.hash = mmap(NULL, sizeof(*o.hash), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    if (o.hash == MAP_FAILED) {
+        perror("sim_random");
+        return 2;
+    }
     for (seed = o.first; o.single     ? seed == o.first
                          : o.soak > 0 ? real_seconds() - start < o.soak
                                       : seed < o.first + o.seeds;
          seed++) {
-        int broken = try_one(&o, seed, o.list);
+        int broken = run_one(&o, seed);
 
         if (broken != 0 && o.list) {
-            printf("seed %llu\n", (unsigned long long)seed);
+            printf("seed %llu: %s\n", (unsigned long long)seed, random_broken_name(broken));
             failures++;
         } else if (broken != 0) {
             report(&o, seed, broken);
