@@ -50,7 +50,6 @@ typedef struct nat_host {
     struct nat_world *world;
     atl_addr ips[2]; /* the second may be family 0 */
     int behind;
-    int dead;            /* hears nothing */
     uint16_t deaf_port;  /* hears nothing on this port */
     int refuses_sockets; /* udp_open fails */
     atl_io io;
@@ -122,7 +121,7 @@ static inline void nat_hand_over(nat_world *n, nat_packet *p, int inside) {
     size_t i;
 
     p->used = 0;
-    if (h == NULL || h->dead || h->deaf_port == p->to.port) {
+    if (h == NULL || h->deaf_port == p->to.port) {
         return;
     }
     for (i = 0; i < NAT_SOCKETS; i++) {

@@ -344,6 +344,26 @@ static void other_address_dead(void **state) {
     demolish(&f);
 }
 
+/* A server whose alternate port hears nothing: the other IP address alone tells what it can. */
+static void other_port_deaf(void **state) {
+    static const uint32_t finds[] = {0, 1, 2, 2, 4};
+    static fixture f;
+    uint32_t mapping;
+
+    (void)state;
+    for (mapping = 1; mapping <= 4; mapping++) {
+        build(&f, 4, 1);
+        f.n->rules = (nat_rules){mapping, 3, 0, 0, 0, 0};
+        second_address(&f);
+        f.server->deaf_port = PORT + 1;
+        start(&f, 1, 0);
+        finish(&f, 12 * ATL_SECOND);
+        assert_int_equal(f.result.event.mapping, finds[mapping]);
+        assert_int_equal(f.result.event.filtering, 3);
+        demolish(&f);
+    }
+}
+
 /* An address into our own network or host is not asked, whatever a server says. */
 static void hostile_other_address(void **state) {
     static const char *const others[] = {"192.168.1.1", "127.0.0.1", "169.254.1.1",
@@ -551,17 +571,12 @@ static void wrong_arguments(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(every_behaviour),
-        cmocka_unit_test(by_comparing),
-        cmocka_unit_test(by_ports),
-        cmocka_unit_test(nobody_answers),
-        cmocka_unit_test(other_address_dead),
-        cmocka_unit_test(hostile_other_address),
-        cmocka_unit_test(hostile_mapping),
-        cmocka_unit_test(no_sockets),
-        cmocka_unit_test(losses),
-        cmocka_unit_test(cancelled),
-        cmocka_unit_test(no_memory),
+        cmocka_unit_test(every_behaviour),    cmocka_unit_test(by_comparing),
+        cmocka_unit_test(by_ports),           cmocka_unit_test(nobody_answers),
+        cmocka_unit_test(other_address_dead), cmocka_unit_test(hostile_other_address),
+        cmocka_unit_test(other_port_deaf),    cmocka_unit_test(hostile_mapping),
+        cmocka_unit_test(no_sockets),         cmocka_unit_test(losses),
+        cmocka_unit_test(cancelled),          cmocka_unit_test(no_memory),
         cmocka_unit_test(wrong_arguments),
     };
 
