@@ -10,6 +10,7 @@ static void on_message(dial *d, const uint8_t *data, size_t len) {
 int run_connect(app *a) {
     static dial d;
 
+    d.lasting = 1;
     d.on_message = on_message;
     return dial_run(a, &d);
 }

@@ -332,6 +332,7 @@ int run_send(app *a) {
         return EXIT_USAGE;
     }
     s.d.user = &s;
+    s.d.lasting = a->opt.file != NULL;
     s.d.on_end = on_end;
     s.d.on_connected = a->opt.file == NULL ? send_text : send_file;
     s.d.on_message_sent = on_message_sent;

@@ -10,6 +10,10 @@ static void on_connected(void *user, atlas_conn *conn) {
     d->connected = 1;
     d->connected_at = atlas_now(d->app->ctx);
     node_connected(d->app, "connected", conn);
+    if (d->lasting) {
+        /* without relays, or when they may not be used, there is nothing to keep */
+        (void)atlas_relay_presence(d->app->ctx, 0);
+    }
     if (d->on_connected != NULL) {
         d->on_connected(d);
     }

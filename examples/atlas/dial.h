@@ -11,6 +11,8 @@ typedef struct dial {
     int closing; /* we closed it ourselves: its end is no error */
     uint64_t connected_at;
 
+    int lasting; /* relays are kept connected, for the day when the path dies */
+
     /* The command's part; each may be NULL. */
     void (*on_connected)(struct dial *d);
     void (*on_message)(struct dial *d, const uint8_t *data, size_t len);

@@ -5,6 +5,7 @@
 #include "peer/dial.h"
 #include "peer/manager.h"
 #include "peer/network.h"
+#include "peer/path_kind.h"
 #include "peer/silence.h"
 #include "peer/stream.h"
 
@@ -451,6 +452,7 @@ int32_t atl_conn_path(const atlas_conn *conn, atlas_path_info *out) {
     if (path.circuit != NULL) {
         atl_peer_id_text(&path.circuit->relay, out->relay);
     }
+    out->candidate = atl_path_candidate(conn, &path);
     return ATLAS_OK;
 }
 

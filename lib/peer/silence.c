@@ -8,7 +8,7 @@
 #include <string.h>
 
 #define SETTLE (1 * ATL_SECOND) /* packets of the former path may still come for so long */
-#define NOTHING_HEARD (3 * ATL_SECOND)
+#define NOTHING_HEARD (2500 * ATL_MS)
 #define ECHO_PACKETS 16
 /* After a move through a relay whose NAT binding may have changed, too: once it has learned that.
  */

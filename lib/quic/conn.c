@@ -80,6 +80,9 @@ static void remove_ids(atl_qconn *conn) {
             }
         }
     }
+    for (i = 0; i < conn->n_old_ids && i < ATL_OLD_IDS; i++) {
+        atl_endpoint_id_remove(ep, conn->old_ids[i]);
+    }
     if (conn->initial_hash != 0) {
         atl_idmap_remove(&ep->initials, conn->initial_hash);
         conn->initial_hash = 0;

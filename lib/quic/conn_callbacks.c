@@ -24,12 +24,20 @@ static int cb_new_connection_id(ngtcp2_conn *quic, ngtcp2_cid *cid,
     return 0;
 }
 
+/* A peer may use an id a little longer than it should (conn_path.c says when): ngtcp2 drops what
+ * comes with it, but a stateless reset in answer would end a connection that can go on. So the
+ * endpoint forgets retired ids later than ngtcp2 does. */
 static int cb_remove_connection_id(ngtcp2_conn *quic, const ngtcp2_cid *cid, void *user) {
     atl_qconn *conn = user;
+    uint8_t *old = conn->old_ids[conn->n_old_ids % ATL_OLD_IDS];
 
     (void)quic;
     if (cid->datalen == ATL_CID_LEN) {
-        atl_endpoint_id_remove(conn->ep, cid->data);
+        if (conn->n_old_ids >= ATL_OLD_IDS) {
+            atl_endpoint_id_remove(conn->ep, old);
+        }
+        memcpy(old, cid->data, ATL_CID_LEN);
+        conn->n_old_ids++;
     }
     return 0;
 }

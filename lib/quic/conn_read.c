@@ -125,6 +125,9 @@ static void read_stray_server(atl_qconn *conn, atl_path_slot *slot, const atl_qp
         return;
     }
     atl_path_refresh_active(conn);
+    if (fresh) {
+        atl_path_replace_stale(slot);
+    }
     atl_watch_heard(conn, slot);
     atl_watch_sweep(conn);
     follow_with_old_id(conn, slot);

@@ -18,6 +18,7 @@
 #define ATL_DATAGRAM_QUEUE 256
 #define ATL_REASON_MAX 256
 #define ATL_LOCALS 64
+#define ATL_OLD_IDS 8
 
 /* ---- endpoint ---- */
 
@@ -108,6 +109,7 @@ typedef struct atl_path_slot {
     uint64_t left_seq; /* conn->history then */
     int32_t lost_code;
     uint8_t kept;
+    uint8_t stale;      /* ngtcp2 came back to it with an id that it may have retired */
     uint8_t moved;      /* our address there is gone: what comes to another one is another path */
     uint8_t lost;       /* ATL_LOST_*, or 0 */
     uint8_t validating; /* ngtcp2 holds it */
@@ -216,6 +218,11 @@ struct atl_qconn {
     size_t datagram_count;
     uint8_t streams_first; /* in the packet written last */
     uint64_t tx_bytes, rx_bytes;
+    uint8_t old_ids[ATL_OLD_IDS][ATL_CID_LEN]; /* of ours, retired, and still in ep->ids */
+    size_t n_old_ids;                          /* how many there ever were */
+    uint64_t peer_id;     /* the id of the peer's that is in use: its first bytes */
+    uint64_t left_ids[4]; /* those that were left before */
+    size_t n_left_ids;
     uint64_t reset_keys[8]; /* entries in ep->resets */
     atl_qclose why;
     ngtcp2_ccerr ccerr;
@@ -257,6 +264,8 @@ void atl_qconn_settle(atl_qconn *conn);
 /* conn_path.c */
 void atl_path_begin(atl_qconn *conn, atl_path_slot *slot, const atl_qpath *real);
 void atl_path_release(atl_path_slot *slot);
+/* The fresh slot of a real path takes the place of the stale one. */
+void atl_path_replace_stale(atl_path_slot *fresh);
 /* Releases it unless it is still needed. */
 void atl_path_release_unused(atl_path_slot *slot);
 ngtcp2_path atl_path_synthetic(atl_path_slot *slot);

@@ -126,8 +126,7 @@ static void test_every_pair(void **state) {
             start = sim_now(w.net);
             run(&w, 5, both_direct);
             printf("%-20s %-20s %-6s %.0f ms\n", sim_nat_name(a), sim_nat_name(b),
-                   both_direct(&w) ? "direct" : "relay",
-                   (double)(sim_now(w.net) - start) / 1e6);
+                   both_direct(&w) ? "direct" : "relay", (double)(sim_now(w.net) - start) / 1e6);
             assert_int_equal(both_direct(&w), punchable(a, b));
             sim_node_send(&w.a, 200000);
             assert_true(run(&w, 60, b_has_all));
