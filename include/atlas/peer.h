@@ -109,8 +109,9 @@ typedef struct atlas_conn_callbacks {
 
 /* Dials a peer. `target` is a peer id (dialled through the configured relays, and directly at
  * addresses given by atlas_peer_add_addr()), or a multiaddr ending in /p2p/ID, direct or
- * /p2p-circuit/. Direct candidates are raced, staggered by 250 ms (RFC 8305); relays follow in the
- * configured order, after ATLAS_OPT_RELAY_DELAY_MS or at once where nothing direct is known. The
+ * /p2p-circuit/. Direct candidates are raced, staggered by 250 ms (RFC 8305); relays follow after
+ * ATLAS_OPT_RELAY_DELAY_MS, or at once where nothing direct is known: those that are connected and
+ * well first, then in the configured order, and none waits for one that is not well. The
  * first authenticated and confirmed handshake wins. With enable_relay 0 relays are never used.
  * `timeout_ms` bounds the whole dial (0 = 15000). Returns ATLAS_OK and stores the handle in *out
  * (owned by the library until on_closed); ATLAS_ERR_ADDRESS, ATLAS_ERR_PEER_ID, ATLAS_ERR_SELF,

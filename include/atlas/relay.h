@@ -44,9 +44,10 @@ typedef struct atlas_relay_event {
     const char *text;     /* a sentence: what happened */
 } atlas_relay_event;
 
-/* Adds a relay: a multiaddr with a transport that ends in /p2p/ID. Relays are used in the order
- * added. Returns ATLAS_OK, ATLAS_ERR_ADDRESS, ATLAS_ERR_EXISTS, ATLAS_ERR_LIMIT (64),
- * ATLAS_ERR_SELF. Callable from callbacks; with presence on, the new relay is dialled at once. */
+/* Adds a relay: a multiaddr with a transport that ends in /p2p/ID. Relays that are equally
+ * well are used in the order added. Returns ATLAS_OK, ATLAS_ERR_ADDRESS, ATLAS_ERR_EXISTS,
+ * ATLAS_ERR_LIMIT (64), ATLAS_ERR_SELF. Callable from callbacks; with presence on, the new relay is
+ * dialled at once. */
 ATLAS_API int32_t atlas_relay_add(atlas_ctx *ctx, const char *addr);
 
 /* Connects to every relay and, with `announce` 1, keeps presence there so that this node can be
