@@ -362,7 +362,8 @@ void atl_paths_on_stray(atlas_conn *conn, uint64_t id, const atl_qpath *real) {
         return;
     }
     /* the peer is not heard where it should hear us: it says so on every way that it has */
-    if (!settling(conn) || (paths->silent && paths->moving == 0)) {
+    /* but it follows a move only after a round trip, and what comes before is no news */
+    if (!on_trial(conn) && (!settling(conn) || (paths->silent && paths->moving == 0))) {
         (void)flee(conn, id, "the peer is heard on this path only");
     }
 }
