@@ -99,7 +99,9 @@ static void round_trip(const atl_stun_msg *msg) {
         return;
     }
     CHECK(atl_stun_parse(buf, writer.len, &again) == ATLAS_OK);
-    CHECK(memcmp(&again.header, &msg->header, sizeof(again.header)) == 0);
+    /* member by member: there is padding behind them */
+    CHECK(again.header.method == msg->header.method && again.header.cls == msg->header.cls);
+    CHECK(memcmp(again.header.id, msg->header.id, sizeof(again.header.id)) == 0);
     CHECK(atl_addr_equal(&again.mapped, &msg->mapped));
     CHECK(atl_addr_equal(&again.xor_mapped, &msg->xor_mapped));
     CHECK(atl_addr_equal(&again.alternate, &msg->alternate));
