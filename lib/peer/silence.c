@@ -159,6 +159,9 @@ static void silent_client(atlas_conn *conn) {
     if (id != 0 && !on_trial(conn)) {
         (void)flee(conn, id, direct ? "the direct path is silent" : "the relay is silent");
     }
+    /* whatever becomes of that, the path that is active now is asked: probes of QUIC's own come
+     * ever more rarely */
+    atl_qconn_ping(conn->q);
     atl_failover_search(conn);
     atl_upgrade_check(conn);
 }
@@ -205,6 +208,8 @@ static void silent_server(atlas_conn *conn) {
     }
     if (id != 0) {
         echo(conn, id);
+    } else {
+        atl_qconn_ping(conn->q);
     }
     atl_failover_search(conn);
     atl_upgrade_check(conn);

@@ -39,8 +39,30 @@ int32_t atl_qconn_move(atl_qconn *conn, atl_path_slot *slot, int now) {
     return ATLAS_OK;
 }
 
+/* The connection ids are used up, and more come only when the peer is heard. What ngtcp2 takes for
+ * its path leads elsewhere from now on, as if a NAT had rebound it: the same id, the same state.
+ * The former path is one that ngtcp2 has never seen. */
+static int32_t slide(atl_qconn *conn, atl_path_slot *slot) {
+    atl_path_slot *before = &conn->paths[conn->active];
+
+    slot->local = before->local;
+    slot->remote = before->remote;
+    atl_path_renew(before);
+    before->validating = 0;
+    slot->validating = 0;
+    slot->failed = 0;
+    slot->used = conn->ep->loop->now;
+    conn->migrating = slot->id;
+    conn->failed_id = 0;
+    conn->tell_path = 0;
+    atl_path_refresh_active(conn);
+    atl_qconn_mark_dirty(conn);
+    return ATLAS_OK;
+}
+
 int32_t atl_qconn_migrate(atl_qconn *conn, uint64_t id, int now) {
     atl_path_slot *slot = atl_path_by_id(conn, id);
+    int32_t rv;
 
     if (conn->is_server || conn->state != ATL_CONN_OPEN) {
         return ATLAS_ERR_STATE;
@@ -57,7 +79,8 @@ int32_t atl_qconn_migrate(atl_qconn *conn, uint64_t id, int now) {
         conn->wish_now = (uint8_t)now;
         return ATLAS_OK;
     }
-    return atl_qconn_move(conn, slot, now);
+    rv = atl_qconn_move(conn, slot, now);
+    return rv == ATLAS_ERR_AGAIN && now ? slide(conn, slot) : rv;
 }
 
 static void grant_wish(atl_qconn *conn) {

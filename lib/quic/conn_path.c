@@ -44,6 +44,15 @@ void atl_path_begin(atl_qconn *conn, atl_path_slot *slot, const atl_qpath *real)
     set_addr(&slot->remote, slot->id, 1);
 }
 
+void atl_path_renew(atl_path_slot *slot) {
+    uint64_t number = ++slot->conn->last_path_id;
+
+    set_addr(&slot->local, number, 0);
+    set_addr(&slot->remote, number, 1);
+    slot->left = 0;
+    slot->ok = 0;
+}
+
 void atl_path_release(atl_path_slot *slot) {
     atl_circuit *circuit = slot->real.circuit;
 
@@ -106,7 +115,7 @@ static void resemble(atl_path_slot *slot, const atl_path_slot *active) {
 }
 
 static int same_path(const atl_path_slot *slot, const atl_qpath *real) {
-    if (slot->id == 0 || slot->lost || slot->stale || slot->real.circuit != real->circuit) {
+    if (slot->id == 0 || slot->lost || slot->real.circuit != real->circuit) {
         return 0;
     }
     if (real->circuit != NULL) {
@@ -184,31 +193,14 @@ atl_path_slot *atl_path_fresh(atl_qconn *conn, const atl_qpath *real) {
         return NULL;
     }
     atl_path_begin(conn, slot, real);
-    if (conn->is_server && !conn->paths[conn->active].stale) {
+    if (conn->is_server) {
         resemble(slot, &conn->paths[conn->active]);
     }
     return slot;
 }
 
-void atl_path_replace_stale(atl_path_slot *fresh) {
-    atl_qconn *conn = fresh->conn;
-    size_t i;
-
-    for (i = 0; i < ATL_CONN_PATHS; i++) {
-        atl_path_slot *slot = &conn->paths[i];
-        uint64_t id = slot->id;
-
-        if (id == 0 || !slot->stale || slot == fresh || slot->real.circuit != fresh->real.circuit ||
-            !atl_addr_equal(&slot->real.remote, &fresh->real.remote)) {
-            continue;
-        }
-        fresh->kept |= slot->kept;
-        slot->kept = 0;
-        slot->id = fresh->id;
-        fresh->id = id;
-        slot->left = 0;
-        return;
-    }
+int atl_path_shares(const atl_path_slot *a, const atl_path_slot *b) {
+    return memcmp(&a->local, &b->local, sizeof(a->local)) == 0;
 }
 
 atl_path_slot *atl_path_by_id(atl_qconn *conn, uint64_t id) {
@@ -263,32 +255,6 @@ static void leave(atl_path_slot *slot) {
     atl_watch_sweep(conn);
 }
 
-static uint64_t peer_id(const atl_qconn *conn) {
-    const ngtcp2_cid *cid = ngtcp2_conn_get_dcid2(conn->quic);
-    uint64_t id = 0;
-
-    memcpy(&id, cid->data, cid->datalen < sizeof(id) ? cid->datalen : sizeof(id));
-    return id;
-}
-
-/* A server's ngtcp2 uses one id of its client's for an address and the one before it, where only
- * the port has changed. When the client migrates then it retires that id, but keeps it for the way
- * back. So what it comes back with is not to be relied on: the path is given another half of ours,
- * and ngtcp2 takes a fresh id with the client's next packet. */
-static void check_peer_id(atl_qconn *conn, atl_path_slot *slot) {
-    uint64_t before = conn->peer_id;
-    size_t i;
-
-    conn->peer_id = peer_id(conn);
-    if (!conn->is_server || before == 0 || before == conn->peer_id) {
-        return;
-    }
-    for (i = 0; i < ATL_COUNT(conn->left_ids); i++) {
-        slot->stale |= conn->left_ids[i] == conn->peer_id;
-    }
-    conn->left_ids[conn->n_left_ids++ % ATL_COUNT(conn->left_ids)] = before;
-}
-
 /* Where ngtcp2 is, and whether it believes in it: it does when there is nothing to be validated,
  * because it remembers the path or has just validated it. */
 void atl_path_refresh_active(atl_qconn *conn) {
@@ -305,10 +271,10 @@ void atl_path_refresh_active(atl_qconn *conn) {
         slot->used = conn->ep->loop->now;
         slot->unfollowed = 0;
         slot->answered = 0;
-        check_peer_id(conn, slot);
+        if (conn->is_server && atl_path_shares(slot, before)) {
+            atl_qconn_share(conn, 2);
+        }
         atl_watch_moved(conn);
-    } else if (conn->peer_id == 0) {
-        conn->peer_id = conn->state == ATL_CONN_OPEN ? peer_id(conn) : 0;
     }
     if (slot->validating || slot->failed) {
         return;

@@ -5,6 +5,8 @@
 /* So many authentic packets from a fresh path that ngtcp2 does not follow and has not answered: it
  * has no connection id left for it. */
 #define UNFOLLOWED_MAX 2
+/* Of ngtcp2, before it has measured anything: the least that a validation waits for. */
+#define INITIAL_PTO (400 * ATL_MS)
 
 static int feed(atl_qconn *conn, atl_path_slot *slot, const uint8_t *data, size_t len,
                 uint8_t ecn) {
@@ -31,6 +33,9 @@ static void read_active(atl_qconn *conn, const uint8_t *data, size_t len, uint8_
 
     if (late) {
         atl_watch_read(conn);
+    }
+    if (!late && len > ATL_CID_LEN) {
+        memcpy(conn->last_id, data + 1, ATL_CID_LEN);
     }
     if (feed(conn, &conn->paths[conn->active], data, len, ecn) != 0) {
         return;
@@ -111,12 +116,43 @@ static void follow_with_old_id(atl_qconn *conn, atl_path_slot *slot) {
     }
 }
 
+/* Where the client's port has changed, ngtcp2 uses one id of its for the address before and the one
+ * after, while it validates this and for a while longer. If the client migrated in that time, ngtcp2
+ * would retire the id and still hold it for the way back, and the client would end the connection
+ * for its use. So it may be followed to further addresses meanwhile, but its migration waits: its
+ * packets count as if they came on the active path. */
+static int must_wait(const atl_qconn *conn, const atl_path_slot *slot, const uint8_t *data) {
+    if (conn->ep->loop->now >= conn->shared_until) {
+        return 0;
+    }
+    return slot != NULL ? !atl_path_shares(slot, &conn->paths[conn->active])
+                        : memcmp(data + 1, conn->last_id, ATL_CID_LEN) != 0;
+}
+
+void atl_qconn_share(atl_qconn *conn, unsigned validations) {
+    uint64_t pto = ngtcp2_conn_get_pto2(conn->quic);
+
+    pto = pto < INITIAL_PTO ? INITIAL_PTO : pto;
+    conn->shared_until = conn->ep->loop->now + validations * 3 * pto;
+}
+
 static void read_stray_server(atl_qconn *conn, atl_path_slot *slot, const atl_qpath *path,
                               const uint8_t *data, size_t len, uint8_t ecn) {
     int fresh = slot == NULL;
 
+    if (must_wait(conn, slot, data)) {
+        if (feed_stray(conn, &conn->paths[conn->active], data, len, ecn)) {
+            atl_watch_heard(conn, slot);
+            atl_qconn_settle(conn);
+            atl_qconn_mark_dirty(conn);
+        }
+        return;
+    }
     if (fresh && (slot = atl_path_fresh(conn, path)) == NULL) {
         return;
+    }
+    if (fresh && conn->ep->loop->now < conn->shared_until) {
+        slot->local = conn->paths[conn->active].local;
     }
     if (!feed_stray(conn, slot, data, len, ecn)) {
         if (fresh) {
@@ -125,9 +161,6 @@ static void read_stray_server(atl_qconn *conn, atl_path_slot *slot, const atl_qp
         return;
     }
     atl_path_refresh_active(conn);
-    if (fresh) {
-        atl_path_replace_stale(slot);
-    }
     atl_watch_heard(conn, slot);
     atl_watch_sweep(conn);
     follow_with_old_id(conn, slot);

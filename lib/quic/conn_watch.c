@@ -7,8 +7,9 @@
 #include "quic/internal.h"
 
 #define SILENCE_MIN (250 * ATL_MS)
-#define ACK_DELAY (25 * ATL_MS) /* the most that RFC 9000 lets a peer wait by default */
-#define LULL_PACKETS 8          /* that came before */
+#define SILENCE_STEP (2 * ATL_SECOND) /* between two upcalls of a long silence */
+#define ACK_DELAY (25 * ATL_MS)       /* the most that RFC 9000 lets a peer wait by default */
+#define LULL_PACKETS 8                /* that came before */
 #define LULL_PAUSE (1 * ATL_SECOND)
 #define SWEEP_AFTER (6 * ATL_SECOND)
 
@@ -93,7 +94,7 @@ static void check_silence(atl_qconn *conn, uint64_t now) {
     if (!wants_silence(conn) || silent < threshold(conn)) {
         return;
     }
-    watch->threshold = silent + silent / 2;
+    watch->threshold = silent + (silent / 2 < SILENCE_STEP ? silent / 2 : SILENCE_STEP);
     watch->told = 1;
     conn->ops->on_silent(conn->user, conn, silent);
 }

@@ -109,7 +109,6 @@ typedef struct atl_path_slot {
     uint64_t left_seq; /* conn->history then */
     int32_t lost_code;
     uint8_t kept;
-    uint8_t stale;      /* ngtcp2 came back to it with an id that it may have retired */
     uint8_t moved;      /* our address there is gone: what comes to another one is another path */
     uint8_t lost;       /* ATL_LOST_*, or 0 */
     uint8_t validating; /* ngtcp2 holds it */
@@ -220,9 +219,8 @@ struct atl_qconn {
     uint64_t tx_bytes, rx_bytes;
     uint8_t old_ids[ATL_OLD_IDS][ATL_CID_LEN]; /* of ours, retired, and still in ep->ids */
     size_t n_old_ids;                          /* how many there ever were */
-    uint64_t peer_id;     /* the id of the peer's that is in use: its first bytes */
-    uint64_t left_ids[4]; /* those that were left before */
-    size_t n_left_ids;
+    uint8_t last_id[ATL_CID_LEN]; /* of ours, on the last packet of the active path */
+    uint64_t shared_until;        /* two paths of ngtcp2's share one id of the peer's until then */
     uint64_t reset_keys[8]; /* entries in ep->resets */
     atl_qclose why;
     ngtcp2_ccerr ccerr;
@@ -261,11 +259,16 @@ void atl_qconn_read(atl_qconn *conn, const atl_qpath *path, const uint8_t *data,
  * upcalls about paths, and begins the migration that was asked for meanwhile. */
 void atl_qconn_settle(atl_qconn *conn);
 
+/* Two paths share an id of the peer's for as long as so many validations may take. */
+void atl_qconn_share(atl_qconn *conn, unsigned validations);
+
 /* conn_path.c */
 void atl_path_begin(atl_qconn *conn, atl_path_slot *slot, const atl_qpath *real);
+/* Another synthetic pair: to ngtcp2 it is a path that it has not seen. */
+void atl_path_renew(atl_path_slot *slot);
 void atl_path_release(atl_path_slot *slot);
-/* The fresh slot of a real path takes the place of the stale one. */
-void atl_path_replace_stale(atl_path_slot *fresh);
+/* 1: to ngtcp2 both paths have the same half of ours, and so the same id of the peer's. */
+int atl_path_shares(const atl_path_slot *a, const atl_path_slot *b);
 /* Releases it unless it is still needed. */
 void atl_path_release_unused(atl_path_slot *slot);
 ngtcp2_path atl_path_synthetic(atl_path_slot *slot);
