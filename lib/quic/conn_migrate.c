@@ -42,7 +42,7 @@ int32_t atl_qconn_move(atl_qconn *conn, atl_path_slot *slot, int now) {
 /* The connection ids are used up, and more come only when the peer is heard. What ngtcp2 takes for
  * its path leads elsewhere from now on, as if a NAT had rebound it: the same id, the same state.
  * The former path is one that ngtcp2 has never seen. */
-static int32_t slide(atl_qconn *conn, atl_path_slot *slot) {
+int32_t atl_qconn_slide(atl_qconn *conn, atl_path_slot *slot) {
     atl_path_slot *before = &conn->paths[conn->active];
 
     slot->local = before->local;
@@ -52,7 +52,7 @@ static int32_t slide(atl_qconn *conn, atl_path_slot *slot) {
     slot->validating = 0;
     slot->failed = 0;
     slot->used = conn->ep->loop->now;
-    conn->migrating = slot->id;
+    conn->migrating = conn->is_server ? 0 : slot->id;
     conn->failed_id = 0;
     conn->tell_path = 0;
     atl_path_refresh_active(conn);
@@ -80,7 +80,7 @@ int32_t atl_qconn_migrate(atl_qconn *conn, uint64_t id, int now) {
         return ATLAS_OK;
     }
     rv = atl_qconn_move(conn, slot, now);
-    return rv == ATLAS_ERR_AGAIN && now ? slide(conn, slot) : rv;
+    return rv == ATLAS_ERR_AGAIN && now ? atl_qconn_slide(conn, slot) : rv;
 }
 
 static void grant_wish(atl_qconn *conn) {

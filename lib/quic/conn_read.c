@@ -5,6 +5,7 @@
 /* So many authentic packets from a fresh path that ngtcp2 does not follow and has not answered: it
  * has no connection id left for it. */
 #define UNFOLLOWED_MAX 2
+#define FOLLOW_AFTER (100 * ATL_MS) /* of silence where the client was */
 /* Of ngtcp2, before it has measured anything: the least that a validation waits for. */
 #define INITIAL_PTO (400 * ATL_MS)
 
@@ -107,20 +108,38 @@ static void read_stray_client(atl_qconn *conn, atl_path_slot *slot, const atl_qp
 static void follow_with_old_id(atl_qconn *conn, atl_path_slot *slot) {
     const atl_path_slot *active = &conn->paths[conn->active];
 
-    if (slot == active || slot->validating || slot->kept || slot->answered) {
+    if (slot == active || slot->validating || slot->answered) {
         return;
     }
     if (++slot->unfollowed >= UNFOLLOWED_MAX) {
         slot->unfollowed = 0;
         slot->local = active->local;
+        slot->left = 0;
+    }
+}
+
+/* While ngtcp2's migration must wait, a client that is no longer heard where it was, and is heard
+ * on a circuit or on a path that it has used before, is answered there. */
+static void follow_unknown_to_ngtcp2(atl_qconn *conn, atl_path_slot *slot) {
+    const atl_path_slot *active = &conn->paths[conn->active];
+    uint64_t now = conn->ep->loop->now;
+
+    if (slot == NULL || slot == active || slot->validating || slot->lost ||
+        now < active->heard + FOLLOW_AFTER ||
+        (slot->real.circuit == NULL && !atl_path_is_known(slot))) {
+        return;
+    }
+    if (++slot->unfollowed >= UNFOLLOWED_MAX) {
+        slot->unfollowed = 0;
+        (void)atl_qconn_slide(conn, slot);
     }
 }
 
 /* Where the client's port has changed, ngtcp2 uses one id of its for the address before and the one
- * after, while it validates this and for a while longer. If the client migrated in that time, ngtcp2
- * would retire the id and still hold it for the way back, and the client would end the connection
- * for its use. So it may be followed to further addresses meanwhile, but its migration waits: its
- * packets count as if they came on the active path. */
+ * after, while it validates this and for a while longer. If the client migrated in that time,
+ * ngtcp2 would retire the id and still hold it for the way back, and the client would end the
+ * connection for its use. So it may be followed to further addresses meanwhile, but its migration
+ * waits: its packets count as if they came on the active path. */
 static int must_wait(const atl_qconn *conn, const atl_path_slot *slot, const uint8_t *data) {
     if (conn->ep->loop->now >= conn->shared_until) {
         return 0;
@@ -142,7 +161,11 @@ static void read_stray_server(atl_qconn *conn, atl_path_slot *slot, const atl_qp
 
     if (must_wait(conn, slot, data)) {
         if (feed_stray(conn, &conn->paths[conn->active], data, len, ecn)) {
+            if (slot == NULL && path->circuit != NULL) {
+                slot = atl_path_fresh(conn, path);
+            }
             atl_watch_heard(conn, slot);
+            follow_unknown_to_ngtcp2(conn, slot);
             atl_qconn_settle(conn);
             atl_qconn_mark_dirty(conn);
         }

@@ -219,8 +219,8 @@ struct atl_qconn {
     uint64_t tx_bytes, rx_bytes;
     uint8_t old_ids[ATL_OLD_IDS][ATL_CID_LEN]; /* of ours, retired, and still in ep->ids */
     size_t n_old_ids;                          /* how many there ever were */
-    uint8_t last_id[ATL_CID_LEN]; /* of ours, on the last packet of the active path */
-    uint64_t shared_until;        /* two paths of ngtcp2's share one id of the peer's until then */
+    uint8_t last_id[ATL_CID_LEN];              /* of ours, on the last packet of the active path */
+    uint64_t shared_until;  /* two paths of ngtcp2's share one id of the peer's until then */
     uint64_t reset_keys[8]; /* entries in ep->resets */
     atl_qclose why;
     ngtcp2_ccerr ccerr;
@@ -289,6 +289,9 @@ void atl_path_carrier(const atl_qconn *control, atl_qpath *out);
 void atl_qconn_tell_lost(atl_qconn *conn);
 /* 1: ngtcp2 would move there without validating it. */
 int atl_path_is_known(const atl_path_slot *slot);
+/* The present path leads to that slot from now on, unknown to ngtcp2: for when it has no connection
+ * id for a migration, or must not use one. */
+int32_t atl_qconn_slide(atl_qconn *conn, atl_path_slot *slot);
 /* Gives ngtcp2 the keepalive, or what makes it send a PING now. */
 void atl_qconn_set_keepalive(atl_qconn *conn);
 int32_t atl_qconn_move(atl_qconn *conn, atl_path_slot *slot, int now);
