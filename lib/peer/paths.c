@@ -91,6 +91,9 @@ int32_t atl_paths_move_to(atlas_conn *conn, uint64_t id, int now, const char *re
         conn->paths.moving = id;
         conn->paths.moving_reason = reason;
         atl_timer_clear(conn->peers->loop, &conn->paths.again);
+        if (now) {
+            atl_paths_fled(conn, id);
+        }
     }
     atl_log(atl_conn_env(conn), ATLAS_LOG_DEBUG, "%s: moving to path %llu%s: %s: %s",
             conn->peer_text, (unsigned long long)id, now ? " at once" : "", reason,

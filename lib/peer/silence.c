@@ -114,28 +114,26 @@ static int on_trial(const atlas_conn *conn) {
     return paths->fled != 0 && atl_conn_now(conn) < paths->fled + paths->trial;
 }
 
-static int flee(atlas_conn *conn, uint64_t id, const char *reason) {
+void atl_paths_fled(atlas_conn *conn, uint64_t id) {
     atl_paths *paths = &conn->paths;
     atl_qpath_state states[ATL_CONN_PATHS];
-    size_t n;
+    size_t n = atl_qconn_paths(conn->q, states, ATL_CONN_PATHS);
     size_t i;
 
-    if (atl_paths_move_to(conn, id, 1, reason) != ATLAS_OK) {
-        return 0;
-    }
     add_tried(paths, id);
     paths->fled = atl_conn_now(conn);
-    n = atl_qconn_paths(conn->q, states, ATL_CONN_PATHS);
+    paths->trial = TRIAL_MIN;
     for (i = 0; i < n; i++) {
         if (states[i].id == id) {
-            uint64_t trial = 4 * relay_rtt(states[i].real.circuit) + 2 * states[i].srtt;
+            uint64_t trial = 4 * relay_rtt(states[i].real.circuit) + 3 * states[i].srtt;
 
             paths->trial = trial > TRIAL_MIN ? trial : TRIAL_MIN;
-            atl_timer_set(conn->peers->loop, &paths->trial_end, paths->fled + paths->trial);
             kick_later(conn, &states[i].real);
         }
     }
-    return 1;
+    atl_timer_set(conn->peers->loop, &paths->trial_end, paths->fled + paths->trial);
+    /* what is in flight may leave no room for anything else */
+    atl_qconn_ping(conn->q);
 }
 
 static void silent_client(atlas_conn *conn) {
@@ -157,7 +155,8 @@ static void silent_client(atlas_conn *conn) {
         id = refuge(conn, 0);
     }
     if (id != 0 && !on_trial(conn)) {
-        (void)flee(conn, id, direct ? "the direct path is silent" : "the relay is silent");
+        (void)atl_paths_move_to(conn, id, 1,
+                                direct ? "the direct path is silent" : "the relay is silent");
     }
     /* whatever becomes of that, the path that is active now is asked: probes of QUIC's own come
      * ever more rarely */
@@ -299,7 +298,7 @@ void atl_paths_circuit(atlas_conn *conn, uint64_t id) {
     }
     if (paths->silent || lost) {
         if (!on_trial(conn)) {
-            (void)flee(conn, id, "another relay was found");
+            (void)atl_paths_move_to(conn, id, 1, "another relay was found");
         }
     } else if (states[0].real.circuit != NULL && paths->moving == 0 &&
                atl_failover_health(states[0].real.circuit, 0) == ATL_RELAY_HEALTH_DRAINS) {
@@ -369,7 +368,7 @@ void atl_paths_on_stray(atlas_conn *conn, uint64_t id, const atl_qpath *real) {
     /* the peer is not heard where it should hear us: it says so on every way that it has */
     /* but it follows a move only after a round trip, and what comes before is no news */
     if (!on_trial(conn) && (!settling(conn) || (paths->silent && paths->moving == 0))) {
-        (void)flee(conn, id, "the peer is heard on this path only");
+        (void)atl_paths_move_to(conn, id, 1, "the peer is heard on this path only");
     }
 }
 

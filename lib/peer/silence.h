@@ -13,6 +13,8 @@ void atl_paths_on_silent(atlas_conn *conn, uint64_t silent);
 void atl_paths_on_heard(atlas_conn *conn);
 void atl_paths_on_lull(atlas_conn *conn);
 void atl_paths_on_stray(atlas_conn *conn, uint64_t id, const atl_qpath *real);
+/* Has moved at once to that path: it gets its time, and a PING. */
+void atl_paths_fled(atlas_conn *conn, uint64_t id);
 /* A circuit to the peer is there, kept as path `id`. */
 void atl_paths_circuit(atlas_conn *conn, uint64_t id);
 /* The relay of the active path goes away in order. */
