@@ -104,6 +104,7 @@ typedef struct random_conn {
     uint32_t path;
     uint64_t path_at;
     uint64_t since;
+    uint64_t connected_at;
     int last_words; /* messages sent at the end and not acknowledged */
 } random_conn;
 
@@ -141,9 +142,10 @@ typedef struct random_work {
 
 /* What is possible between two nodes. */
 typedef struct random_pair {
-    uint64_t due_from;    /* from when on things must work */
-    uint64_t cut_since;   /* 0: they can reach one another */
-    uint64_t longest_cut; /* of all times */
+    uint64_t due_from;     /* from when on things must work */
+    uint64_t cut_since;    /* 0: they can reach one another */
+    uint64_t longest_cut;  /* of all times, and */
+    uint64_t longest_from; /* when it began */
     uint64_t redial_at;
 } random_pair;
 
@@ -194,8 +196,8 @@ void random_disturb(random_world *w, int node, uint64_t grace);
 int random_possible(const random_world *w, int a, int b);
 void random_check_tick(random_world *w);
 void random_check_end(random_world *w);
-/* Whether a connection that was there since then may have ended now. */
-int random_may_die(const random_world *w, int a, int b);
+/* Whether a connection may have ended now. */
+int random_may_die(const random_world *w, const random_conn *conn);
 void random_name(random_world *w, const atl_addr *addr);
 /* All addresses that the host has, with the ports of its sockets. */
 void random_name_host(random_world *w, const sim_host *host);

@@ -7,10 +7,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define BOUND (5 * ATL_SECOND)   /* without path or progress although there could be */
-#define DEADLY (40 * ATL_SECOND) /* so long apart may end a connection */
-#define MEMORY_MOST (64u << 20)  /* of one context, ever */
-#define MEMORY_END (12u << 20)   /* when nothing is under way */
+#define BOUND (5 * ATL_SECOND)        /* without path or progress although there could be */
+#define DEADLY (40 * ATL_SECOND)      /* so long apart may end a connection */
+#define DEADLY_YOUNG (9 * ATL_SECOND) /* one that is not older than that: */
+#define YOUNG (3 * ATL_SECOND)
+#define MEMORY_MOST (64u << 20) /* of one context, ever */
+#define MEMORY_END (12u << 20)  /* when nothing is under way */
 
 const char *random_broken_name(int kind) {
     static const char *const NAMES[BROKEN_KINDS] = {"nothing",    "bytes",  "stall", "path",
@@ -63,11 +65,18 @@ int random_possible(const random_world *w, int a, int b) {
     return 0;
 }
 
-int random_may_die(const random_world *w, int a, int b) {
-    const random_pair *pair = &w->pairs[a][b];
-    uint64_t now = sim_now(w->net);
+/* One that the other side did not know as confirmed when they were cut apart is given up there
+ * sooner. */
+int random_may_die(const random_world *w, const random_conn *conn) {
+    const random_pair *pair = &w->pairs[conn->self][conn->peer];
+    uint64_t longest = pair->longest_cut;
+    uint64_t from = pair->longest_from;
 
-    return pair->longest_cut >= DEADLY || (pair->cut_since != 0 && now - pair->cut_since >= DEADLY);
+    if (pair->cut_since != 0 && sim_now(w->net) - pair->cut_since > longest) {
+        longest = sim_now(w->net) - pair->cut_since;
+        from = pair->cut_since;
+    }
+    return longest >= (from < conn->connected_at + YOUNG ? DEADLY_YOUNG : DEADLY);
 }
 
 static void tick_pair(random_world *w, int a, int b) {
@@ -77,6 +86,7 @@ static void tick_pair(random_world *w, int a, int b) {
     if (random_possible(w, a, b)) {
         if (pair->cut_since != 0 && now - pair->cut_since > pair->longest_cut) {
             pair->longest_cut = now - pair->cut_since;
+            pair->longest_from = pair->cut_since;
         }
         pair->cut_since = 0;
         return;

@@ -98,7 +98,20 @@ static void world_init(random_world *w, const random_scenario *s) {
     random_faults_start(w);
 }
 
-/* When the last fault and what it may cost are over. */
+/* When the last fault ends. */
+static uint64_t last_fault(const random_world *w) {
+    uint64_t last = w->s->length;
+    int i;
+
+    for (i = 0; i < w->s->n_faults; i++) {
+        const random_fault *f = &w->s->faults[i];
+
+        last = !f->dropped && f->at + f->lasts > last ? f->at + f->lasts : last;
+    }
+    return w->start + last + ATL_MS;
+}
+
+/* When that and what it may cost are over. */
 static uint64_t last_due(const random_world *w) {
     uint64_t last = sim_now(w->net);
     int i;
@@ -179,7 +192,7 @@ int random_run(const random_scenario *s, int verbose, uint64_t *hash) {
 
     assert_non_null(w);
     world_init(w, s);
-    run_until(w, w->start + s->length);
+    run_until(w, last_fault(w));
     run_until(w, last_due(w) + AFTER);
     if (w->broken == 0) {
         check_finished(w);

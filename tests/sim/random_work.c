@@ -189,6 +189,7 @@ static void on_connected(void *user, atlas_conn *c) {
     (void)c;
     alive(conn);
     conn->connected = 1;
+    conn->connected_at = now_of(conn->w);
 }
 
 static void on_path(void *user, atlas_conn *c, const atlas_path_info *path, const char *reason) {
@@ -282,7 +283,7 @@ static void on_closed(void *user, atlas_conn *c, int32_t code, uint64_t app_code
     excused = !conn->connected &&
               (!random_possible(w, conn->self, conn->peer) ||
                w->pairs[conn->self][conn->peer].due_from + 100 * ATL_MS > conn->since);
-    if (!excused && !random_may_die(w, conn->self, conn->peer)) {
+    if (!excused && !random_may_die(w, conn)) {
         random_break(w, BROKEN_DEATH, "%s of %d with %d ended: %s, %s",
                      conn->connected ? "a connection" : "a dial", conn->self, conn->peer,
                      atlas_error_name(code), text);
@@ -328,6 +329,7 @@ static void accept(void *user, sim_node *node, atlas_conn *c) {
     conn = conn_new(w, (int)(node - w->nodes), peer);
     conn->conn = c;
     conn->connected = 1;
+    conn->connected_at = conn->since;
     if (peer == w->s->n_nodes || atlas_conn_set_callbacks(c, &CONN, conn) != ATLAS_OK ||
         atlas_conn_get_path(c, &path) != ATLAS_OK) {
         random_break(w, BROKEN_CALL, "a connection of a stranger");
