@@ -47,8 +47,9 @@ typedef struct atl_qconn_ops {
      * does during the handshake. */
     void (*on_path_lost)(void *user, atl_qconn *conn, uint64_t id, int32_t code);
     /* Bytes wait for their acknowledgement, and nothing was heard for `silent` nanoseconds. First
-     * after max(2.5 PTO, 250 ms), then again each time that the silence has grown by half, or by
-     * two seconds, until something is heard. */
+     * after the time that a probe and its answer take (a PTO and 5/4 of the round-trip time; at
+     * least 250 ms, at most 2.5 PTO), then again each time that the silence has grown by half, or
+     * by two seconds, until something is heard. */
     void (*on_silent)(void *user, atl_qconn *conn, uint64_t silent);
     /* After on_silent: heard again. */
     void (*on_heard)(void *user, atl_qconn *conn);
@@ -126,13 +127,14 @@ int32_t atl_qconn_path_keep(atl_qconn *conn, const atl_qpath *path, uint64_t *id
 void atl_qconn_path_drop(atl_qconn *conn, uint64_t id);
 /* All paths, the active one first. */
 size_t atl_qconn_paths(const atl_qconn *conn, atl_qpath_state *out, size_t cap);
-/* Client: moves to a kept path. `now` 0: when it has been validated (at once where that is known);
- * 1: at once, and validated while it carries. on_path or on_path_failed follows, never from inside.
- * A migration that is under way ends without either. When the peer's connection ids are used
- * up, an immediate migration goes on with the present one, and with the congestion and MTU state of
- * the path that it leaves. ATLAS_ERR_STATE (a server, not confirmed, or
- * the path is active already), ATLAS_ERR_NOT_FOUND, ATLAS_ERR_AGAIN (the peer's connection ids are
- * used up: more come with its next packets). */
+/* Client: moves to a kept path. The active path itself, with `now` 1, begins anew: congestion and
+ * probes are as those of a new path. `now` 0: when it has been validated (at once where that is
+ * known); 1: at once, and validated while it carries. on_path or on_path_failed follows, never from
+ * inside. A migration that is under way ends without either. When the peer's connection ids are
+ * used up, an immediate migration goes on with the present one, and with the congestion and MTU
+ * state of the path that it leaves. ATLAS_ERR_STATE (a server, not confirmed, or with `now` 0 the
+ * active path), ATLAS_ERR_NOT_FOUND, ATLAS_ERR_AGAIN (the peer's connection ids are used up: more
+ * come with its next packets). */
 int32_t atl_qconn_migrate(atl_qconn *conn, uint64_t id, int now);
 /* Server: what is sent goes out on the kept path too, for at most `packets` packets or until the
  * active path is heard again, so that a client that is heard no more learns where it is heard.

@@ -45,7 +45,14 @@ static uint64_t threshold(atl_qconn *conn) {
     atl_watch *watch = &conn->watch;
 
     if (watch->threshold == 0) {
-        watch->threshold = pto(conn) * 5 / 2;
+        uint64_t its = pto(conn);
+        /* a probe that is sent after one PTO, and its answer */
+        uint64_t answer = its + watch->srtt * 5 / 4 + ACK_DELAY;
+
+        watch->threshold = its * 5 / 2;
+        if (watch->srtt != 0 && watch->threshold > answer) {
+            watch->threshold = answer;
+        }
         if (watch->threshold < SILENCE_MIN) {
             watch->threshold = SILENCE_MIN;
         }

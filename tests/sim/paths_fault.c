@@ -6,6 +6,7 @@
 #define BEFORE_LEAST (500 * ATL_MS) /* of the transfer, before the fault */
 #define BEFORE_MOST (1500 * ATL_MS)
 #define AFTER (3 * ATL_SECOND)
+#define CALM (10 * ATL_SECOND)
 #define LIMIT (60 * ATL_SECOND)
 #define SETTLED (4 * ATL_SECOND) /* attempts to become direct have ended by then */
 /* Every other application has no more to send than this, the rest as much as is taken. */
@@ -65,6 +66,11 @@ static int roam(paths_world *w, paths_app *side) {
     return 1;
 }
 
+static int nothing(paths_world *w, paths_app *side) {
+    (void)side;
+    return paths_run(w, CALM, paths_ended) == 0;
+}
+
 /* ---- the table ---- */
 
 #define OPEN SIM_NAT_NONE
@@ -74,14 +80,25 @@ static int roam(paths_world *w, paths_app *side) {
 #define RELAY ATLAS_PATH_RELAY
 
 /* one row for each side that sends */
-#define BOTH(family, what, nats, n, path, side, apply)                            \
-    {family, what ", client sends", PLAN(nats, n), path, PATHS_A, side, apply}, { \
-        family, what ", server sends", PLAN(nats, n), path, PATHS_B, side, apply  \
+#define ROW(family, what, nats, n, path, sender, side, apply)                                \
+    {                                                                                        \
+        family, what, {.nat_a = (nats), .nat_b = (nats), .relays = (n)}, path, sender, side, \
+            apply, 0                                                                         \
     }
-#define PLAN(nats, n) \
-    { .nat_a = (nats), .nat_b = (nats), .relays = (n) }
+#define BOTH(family, what, nats, n, path, side, apply)                       \
+    ROW(family, what ", client sends", nats, n, path, PATHS_A, side, apply), \
+        ROW(family, what ", server sends", nats, n, path, PATHS_B, side, apply)
+/* nothing happens, and nothing may be done about it */
+#define CALM_PLAN(lost) \
+    { .nat_a = PORT, .nat_b = PORT, .relays = 1, .loss = (lost) }
+#define CALM_ROW(what, lost, sender) \
+    { "calm", what, CALM_PLAN(lost), DIRECT, sender, PATHS_A, nothing, 1 }
 
 static const paths_fault FAULTS[] = {
+    CALM_ROW("no loss, client sends", 0, PATHS_A),
+    CALM_ROW("no loss, server sends", 0, PATHS_B),
+    CALM_ROW("3 % loss, client sends", 300, PATHS_A),
+    CALM_ROW("3 % loss, server sends", 300, PATHS_B),
     BOTH("direct dies", "cut, port-restricted both", PORT, 1, DIRECT, PATHS_A, cut_direct),
     BOTH("relay dies", "killed", SYMM, 2, RELAY, PATHS_A, kill_relay),
     BOTH("relay dies", "frozen", SYMM, 2, RELAY, PATHS_A, freeze_relay),
@@ -124,7 +141,7 @@ static int prepare(paths_world *w, const paths_fault *fault, paths_result *out) 
     if (fault->path == ATLAS_PATH_DIRECT) {
         (void)paths_run(w, 10 * ATL_SECOND, paths_direct);
         /* whatever else was found in the same moment is looked at */
-        (void)paths_run(w, paths_world_draw(w, 0, SETTLED), NULL);
+        (void)paths_run(w, fault->steady ? SETTLED : paths_world_draw(w, 0, SETTLED), NULL);
     } else {
         (void)paths_run(w, SETTLED, NULL);
     }
@@ -138,9 +155,11 @@ static int prepare(paths_world *w, const paths_fault *fault, paths_result *out) 
 static void transfer(paths_world *w, const paths_fault *fault, uint64_t seed, paths_result *out) {
     paths_app *sender = fault->sender == PATHS_A ? &w->a : &w->b;
     paths_app *receiver = fault->sender == PATHS_A ? &w->b : &w->a;
+    size_t changes;
 
     paths_app_send(sender, seed % 2 == 0 ? 0 : MODEST);
     (void)paths_run(w, paths_world_draw(w, BEFORE_LEAST, BEFORE_MOST), NULL);
+    changes = w->a.n_changes + w->b.n_changes;
     paths_app_watch(receiver);
     w->fault_at = sim_now(w->net);
     if (!fault->apply(w, fault->side == PATHS_A ? &w->a : &w->b)) {
@@ -154,7 +173,9 @@ static void transfer(paths_world *w, const paths_fault *fault, uint64_t seed, pa
     out->value = receiver->longest;
     out->wrong = receiver->wrong + (receiver->got > sender->sent ? receiver->got - sender->sent
                                                                  : sender->sent - receiver->got);
-    if (!out->ok) {
+    if (fault->steady && w->a.n_changes + w->b.n_changes != changes) {
+        paths_failed(out, "the path changed", w->a.changes[w->a.n_changes - 1].reason);
+    } else if (!out->ok) {
         paths_failed(out, "the transfer did not end",
                      sender->closed ? sender->close_text : receiver->close_text);
         out->wrong = receiver->wrong; /* what has not come may be on its way */
@@ -166,7 +187,7 @@ void paths_fault_run(const paths_fault *fault, uint32_t loss, uint64_t seed, int
     paths_plan plan = fault->plan;
     paths_world w;
 
-    plan.loss = loss;
+    plan.loss = loss > plan.loss ? loss : plan.loss;
     if (!paths_world_init(&w, &plan, seed)) {
         paths_failed(out, "not announced", "");
     } else if (prepare(&w, fault, out)) {

@@ -17,6 +17,7 @@ typedef struct paths_fault {
     int side;      /* whom it happens to */
     /* What is done; 0: it cannot be done, there is no such thing. */
     int (*apply)(paths_world *w, paths_app *side);
+    int steady; /* the path must not change */
 } paths_fault;
 
 typedef struct paths_result {
