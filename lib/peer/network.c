@@ -105,6 +105,8 @@ static void on_relay(atl_peers *peers, atl_relay_entry *entry) {
 
         if (atl_relay_client_health(entry->client) == ATL_RELAY_HEALTH_DRAINS) {
             atl_paths_on_drain(conn, &entry->addr.peer);
+        } else if (atl_relay_client_health(entry->client) == ATL_RELAY_HEALTH_WARM) {
+            atl_paths_on_relay(conn, &entry->addr.peer);
         }
         /* where this node can be reached may have changed */
         atl_upgrade_told_relays(conn);

@@ -58,6 +58,17 @@ static void remember_told(atlas_conn *conn) {
     paths->told_local = path.local;
 }
 
+/* A path that has begun anew is no other path. */
+static int told_already(const atlas_conn *conn) {
+    const atl_paths *paths = &conn->paths;
+    atl_qpath path;
+
+    atl_qconn_path(conn->q, &path);
+    return paths->told_kind == (path.circuit != NULL ? ATLAS_PATH_RELAY : ATLAS_PATH_DIRECT) &&
+           atl_addr_equal(&path.remote, &paths->told_remote) &&
+           atl_addr_equal(&path.local, &paths->told_local);
+}
+
 /* Why the path is another one, where this side has not wanted it so. */
 static const char *reason_of(const atlas_conn *conn) {
     const atl_paths *paths = &conn->paths;
@@ -212,6 +223,7 @@ void atl_paths_on_path(atlas_conn *conn) {
     atl_paths *paths = &conn->paths;
     atl_qpath_state active;
     const char *reason;
+    int none;
 
     if (atl_paths_active(conn, &active) != ATLAS_OK) {
         return;
@@ -226,12 +238,15 @@ void atl_paths_on_path(atlas_conn *conn) {
     }
     paths->moving = 0;
     paths->moved = now_of(conn);
+    none = paths->none;
     paths->none = 0;
     keep_and_drop(conn);
     if (!conn->ready) {
         return;
     }
-    atl_path_event(conn, reason, 0);
+    if (none || !told_already(conn)) {
+        atl_path_event(conn, reason, 0);
+    }
     remember_told(conn);
     became(conn, active.real.circuit == NULL);
 }
@@ -317,7 +332,14 @@ void atl_paths_consider(atlas_conn *conn) {
     for (i = 0; i < n; i++) {
         int direct = have && active.real.circuit == NULL;
 
-        if (is_bad(conn, &pairs[i].remote) || (direct && same_pair(&active.real, &pairs[i]))) {
+        if (direct && same_pair(&active.real, &pairs[i])) {
+            if (pairs[i].proven > conn->paths.fled && pairs[i].proven > active.heard) {
+                atl_paths_revive(conn);
+            }
+            continue;
+        }
+        if (is_bad(conn, &pairs[i].remote) ||
+            (conn->paths.silent && pairs[i].proven <= conn->paths.fled)) {
             continue;
         }
         if (direct && !conn->paths.silent &&

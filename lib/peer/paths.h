@@ -35,8 +35,10 @@ typedef struct atl_paths {
     uint8_t none;   /* the application was told that no path carries */
     uint8_t n_tried;
     uint64_t tried[ATL_PATHS_TRIED];
-    uint64_t fled;  /* when the connection moved away from silence; 0: it has not */
-    uint64_t trial; /* how long what it moved to may be silent */
+    uint32_t moves;   /* at once, in this silence */
+    uint64_t revived; /* when the active path was begun anew last */
+    uint64_t fled;    /* when the connection moved away from silence; 0: it has not */
+    uint64_t trial;   /* how long what it moved to may be silent */
     atl_timer trial_end;
     atl_timer kick; /* a PING for what may have been lost at once */
     uint64_t kick_wait;

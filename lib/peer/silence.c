@@ -15,6 +15,9 @@
 #define KICKS 3
 #define KICK_MIN (15 * ATL_MS)
 #define TRIAL_MIN (200 * ATL_MS) /* what was moved to gets this long to show that it carries */
+#define MOVES 3                  /* of one silence, one after the other */
+#define MOVE_PAUSE (5 * ATL_SECOND)
+#define ANEW_PAUSE (1 * ATL_SECOND)
 #define STRAY_WAIT (60 * ATL_MS)
 #define STRAY_MOVES 4 /* in a window */
 #define STRAY_WINDOW (10 * ATL_SECOND)
@@ -114,6 +117,14 @@ static int on_trial(const atlas_conn *conn) {
     return paths->fled != 0 && atl_conn_now(conn) < paths->fled + paths->trial;
 }
 
+/* The peer's connection ids are few, and more come only when it is heard: a few moves at once, then
+ * a rare one, unless there is news. */
+static int may_move(const atlas_conn *conn) {
+    const atl_paths *paths = &conn->paths;
+
+    return paths->moves < MOVES || atl_conn_now(conn) >= paths->fled + MOVE_PAUSE;
+}
+
 void atl_paths_fled(atlas_conn *conn, uint64_t id) {
     atl_paths *paths = &conn->paths;
     atl_qpath_state states[ATL_CONN_PATHS];
@@ -121,6 +132,7 @@ void atl_paths_fled(atlas_conn *conn, uint64_t id) {
     size_t i;
 
     add_tried(paths, id);
+    paths->moves++;
     paths->fled = atl_conn_now(conn);
     paths->trial = TRIAL_MIN;
     for (i = 0; i < n; i++) {
@@ -154,7 +166,7 @@ static void silent_client(atlas_conn *conn) {
         }
         id = refuge(conn, 0);
     }
-    if (id != 0 && !on_trial(conn)) {
+    if (id != 0 && !on_trial(conn) && may_move(conn)) {
         (void)atl_paths_move_to(conn, id, 1,
                                 direct ? "the direct path is silent" : "the relay is silent");
     }
@@ -231,6 +243,37 @@ void atl_paths_on_silent(atlas_conn *conn, uint64_t silent) {
     }
 }
 
+/* There is news that the active path works, and nothing is heard on it. */
+void atl_paths_revive(atlas_conn *conn) {
+    atl_paths *paths = &conn->paths;
+    atl_qpath_state active;
+    uint64_t now = atl_conn_now(conn);
+
+    if (!paths->silent || conn->state != ATL_CONN_STATE_OPEN || on_trial(conn) ||
+        now < paths->revived + ANEW_PAUSE) {
+        return;
+    }
+    paths->revived = now;
+    atl_qconn_ping(conn->q);
+    if (is_client(conn) && atl_paths_active(conn, &active) == ATLAS_OK) {
+        (void)atl_paths_move_to(conn, active.id, 1, "begun anew");
+    }
+}
+
+void atl_paths_on_relay(atlas_conn *conn, const atl_peer_id *relay) {
+    atl_qpath_state active;
+
+    if (!conn->paths.silent || conn->state != ATL_CONN_STATE_OPEN) {
+        return;
+    }
+    if (atl_paths_active(conn, &active) == ATLAS_OK && active.real.circuit != NULL &&
+        atl_peer_id_equal(&active.real.circuit->relay, relay)) {
+        atl_paths_revive(conn);
+    } else {
+        atl_failover_search(conn);
+    }
+}
+
 /* A receiver has nothing that could be acknowledged, and would never know. One small packet asks;
  * the relays are asked as well, since they cannot reach a node whose address has changed before it
  * has spoken. */
@@ -259,6 +302,7 @@ void atl_paths_on_heard(atlas_conn *conn) {
     paths->silent = 0;
     paths->n_tried = 0;
     paths->fled = 0;
+    paths->moves = 0;
     paths->kicks = 0;
     atl_timer_clear(conn->peers->loop, &paths->kick);
     atl_timer_clear(conn->peers->loop, &paths->trial_end);

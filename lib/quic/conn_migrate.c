@@ -60,6 +60,23 @@ int32_t atl_qconn_slide(atl_qconn *conn, atl_path_slot *slot) {
     return ATLAS_OK;
 }
 
+/* The same way, as a path that ngtcp2 has not seen: after a long silence nothing could be sent for
+ * what is in flight and lost, and probes come ever more rarely. */
+static int32_t begin_anew(atl_qconn *conn, atl_path_slot *slot) {
+    const atl_path_slot before = *slot;
+    int32_t rv;
+
+    atl_path_renew(slot);
+    rv = atl_qconn_move(conn, slot, 1);
+    if (rv != ATLAS_OK) {
+        slot->local = before.local;
+        slot->remote = before.remote;
+        slot->left = before.left;
+        slot->ok = before.ok;
+    }
+    return rv;
+}
+
 int32_t atl_qconn_migrate(atl_qconn *conn, uint64_t id, int now) {
     atl_path_slot *slot = atl_path_by_id(conn, id);
     int32_t rv;
@@ -70,7 +87,7 @@ int32_t atl_qconn_migrate(atl_qconn *conn, uint64_t id, int now) {
     if (slot == NULL || !slot->kept || slot->lost) {
         return ATLAS_ERR_NOT_FOUND;
     }
-    if (slot == &conn->paths[conn->active]) {
+    if (slot == &conn->paths[conn->active] && !now) {
         return ATLAS_ERR_STATE;
     }
     if (conn->inside) {
@@ -78,6 +95,9 @@ int32_t atl_qconn_migrate(atl_qconn *conn, uint64_t id, int now) {
         conn->wish = id;
         conn->wish_now = (uint8_t)now;
         return ATLAS_OK;
+    }
+    if (slot == &conn->paths[conn->active]) {
+        return begin_anew(conn, slot);
     }
     rv = atl_qconn_move(conn, slot, now);
     return rv == ATLAS_ERR_AGAIN && now ? atl_qconn_slide(conn, slot) : rv;
