@@ -270,10 +270,9 @@ static void on_path_lost(void *user, atl_qconn *q, uint64_t id, int32_t code) {
     atlas_conn *conn = user;
 
     (void)q;
+    /* before Hello: the client goes elsewhere, or the timer for Hello ends it */
     if (conn->state == ATL_CONN_STATE_OPEN) {
         atl_paths_on_lost(conn, id, code);
-    } else {
-        atl_conn_close(conn, code, 0, ATL_CLOSE_UNUSED, atlas_error_text(code));
     }
 }
 
