@@ -7,8 +7,9 @@
 
 #define SEARCH_TIMEOUT (5 * ATL_SECOND)
 #define SEARCH_PAUSE (1 * ATL_SECOND) /* between two requests to the same relay */
-#define SEARCHES 4                    /* at once */
-#define CIRCUITS 3                    /* kept by one connection */
+#define SEARCH_PAUSE_MAX (15 * ATL_SECOND)
+#define SEARCHES 4 /* at once */
+#define CIRCUITS 3 /* kept by one connection */
 #define REMEMBERED 16
 
 /* A request for a circuit. */
@@ -108,6 +109,32 @@ static void on_ready(void *user, atl_relay_request *request, atl_circuit *circui
     atl_paths_circuit(conn, id);
 }
 
+/* Without a path nothing is in flight, and no silence speaks up: this does. The relay may not have
+ * heard of the peer yet. */
+static void search_later(atlas_conn *conn) {
+    atl_paths *paths = &conn->paths;
+
+    if (paths->search.deadline != ATLAS_NO_DEADLINE) {
+        return;
+    }
+    paths->search_pause = paths->search_pause == 0 ? SEARCH_PAUSE : paths->search_pause * 2;
+    if (paths->search_pause > SEARCH_PAUSE_MAX) {
+        paths->search_pause = SEARCH_PAUSE_MAX;
+    }
+    atl_timer_set(conn->peers->loop, &paths->search, atl_conn_now(conn) + paths->search_pause);
+}
+
+static void on_search(atl_timer *timer, uint64_t now) {
+    atlas_conn *conn = timer->user;
+    atl_qpath_state active;
+
+    (void)now;
+    if (conn->paths.silent || atl_paths_active(conn, &active) != ATLAS_OK) {
+        atl_failover_search(conn);
+        search_later(conn);
+    }
+}
+
 static void on_failed(void *user, atl_relay_request *request, int32_t code, const char *text) {
     search *at = user;
 
@@ -116,6 +143,7 @@ static void on_failed(void *user, atl_relay_request *request, int32_t code, cons
     at->until = atl_conn_now(at->conn) + SEARCH_PAUSE;
     atl_log(atl_conn_env(at->conn), ATLAS_LOG_DEBUG, "%s: no circuit through %s: %s (%s)",
             at->conn->peer_text, at->entry->text, text, atlas_error_name(code));
+    search_later(at->conn);
 }
 
 static const atl_relay_request_ops request_ops = {.on_ready = on_ready, .on_failed = on_failed};
@@ -212,6 +240,8 @@ uint32_t atl_failover_health(atl_circuit *circuit, int probe) {
 }
 
 void atl_failover_stop(atlas_conn *conn) {
+    conn->paths.search_pause = 0;
+    atl_timer_clear(conn->peers->loop, &conn->paths.search);
     while (!atl_list_empty(&conn->paths.searches)) {
         search_free(ATL_CONTAINER(conn->paths.searches.next, search, node));
     }
@@ -219,6 +249,7 @@ void atl_failover_stop(atlas_conn *conn) {
 
 void atl_failover_init(atlas_conn *conn) {
     atl_list_init(&conn->paths.searches);
+    atl_timer_init(&conn->paths.search, on_search, conn);
 }
 
 void atl_failover_free(atlas_conn *conn) {

@@ -72,6 +72,7 @@ typedef struct atl_paths {
     /* peer/failover.c */
     atl_list searches;
     atl_timer search;
+    uint64_t search_pause;
     struct atl_relay_entry *used[ATL_PATHS_USED];
     /* keepalive: client */
     atl_timer keepalive;
