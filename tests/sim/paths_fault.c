@@ -174,7 +174,9 @@ static void transfer(paths_world *w, const paths_fault *fault, uint64_t seed, pa
     out->wrong = receiver->wrong + (receiver->got > sender->sent ? receiver->got - sender->sent
                                                                  : sender->sent - receiver->got);
     if (fault->steady && w->a.n_changes + w->b.n_changes != changes) {
+        /* as long as it goes on, that is a waste and no harm */
         paths_failed(out, "the path changed", w->a.changes[w->a.n_changes - 1].reason);
+        out->value = receiver->longest;
     } else if (!out->ok) {
         paths_failed(out, "the transfer did not end",
                      sender->closed ? sender->close_text : receiver->close_text);

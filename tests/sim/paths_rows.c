@@ -148,6 +148,7 @@ static void add_faults(table *t) {
         bound_of(r, faults[i].family);
         r->faults = &faults[i];
         r->n_faults = 1;
+        r->required = faults[i].plan.loss > 0 ? 95 : 100;
         if (i + 1 == n || strcmp(faults[i].family, faults[i + 1].family) != 0) {
             (void)snprintf(name, sizeof(name), "%s: all in turn, 1 %% loss", faults[i].family);
             r = add(t, name, "");
