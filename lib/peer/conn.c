@@ -418,10 +418,17 @@ static void deliver(atl_task *task) {
 
 /* ---- information ---- */
 
+/* Its circuit has ended and no other path was found, or nothing is heard on any. */
+static int without_path(const atlas_conn *conn) {
+    atl_qpath_state active;
+
+    return conn->paths.none || atl_paths_active(conn, &active) != ATLAS_OK;
+}
+
 uint32_t atl_conn_path_kind(const atlas_conn *conn) {
     atl_qpath path;
 
-    if (conn->q == NULL) {
+    if (conn->q == NULL || without_path(conn)) {
         return ATLAS_PATH_NONE;
     }
     atl_qconn_path(conn->q, &path);
@@ -439,6 +446,9 @@ int32_t atl_conn_path(const atlas_conn *conn, atlas_path_info *out) {
     atl_qconn_get_info(conn->q, &info);
     memset(out, 0, sizeof(*out));
     out->size = sizeof(*out);
+    if (without_path(conn)) {
+        return ATLAS_OK;
+    }
     out->kind = path.circuit != NULL ? ATLAS_PATH_RELAY : ATLAS_PATH_DIRECT;
     out->mtu = atl_qconn_mtu(conn->q);
     out->rtt_ns = info.srtt;
