@@ -24,6 +24,7 @@ class Process:
         self.events = []  # as they were taken from the queue
         self.log = []  # all of them, as they come: for see(), which several threads may call
         self.errors = []
+        self.frozen = False
         self.queue = queue.Queue()
         self.proc = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
                                      errors="replace")
@@ -98,9 +99,11 @@ class Process:
         return self.see(lambda e: path_kind(e) == kind and peer in (None, e.get("peer")), seconds, f"path {kind}", since)
 
     def freeze(self):
+        self.frozen = True
         self.proc.send_signal(signal.SIGSTOP)
 
     def thaw(self):
+        self.frozen = False
         self.proc.send_signal(signal.SIGCONT)
 
     def finish(self, seconds=90):
@@ -125,7 +128,8 @@ class Process:
         """SIGTERM, and a clean end with exit code 0."""
         if self.proc.poll() is None:
             self.proc.send_signal(signal.SIGTERM)
-            self.thaw()  # had it been stopped
+            if self.frozen:
+                self.thaw()
         self.expect(0, seconds)
 
     def kill(self):
