@@ -151,6 +151,9 @@ void atl_watch_heard(atl_qconn *conn, atl_path_slot *slot) {
     atl_watch *watch = &conn->watch;
     uint64_t now = conn->ep->loop->now;
 
+    if (now > watch->heard + LULL_PAUSE) {
+        watch->lull_packets = watch->packets; /* a keepalive now and then is no flow */
+    }
     watch->heard = now;
     watch->since = now;
     watch->fresh = 1;

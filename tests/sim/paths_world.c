@@ -59,12 +59,21 @@ static void set_links(paths_world *w) {
 /* ---- nodes ---- */
 
 static void make_host(paths_world *w, paths_app *app, int kind, int number, sim_router **router) {
-    char outside[32];
+    char ip[32];
 
-    snprintf(outside, sizeof(outside), "203.0.113.%d", 100 + number);
-    app->node.host = sim_host_natted(w->net, kind, outside, number, router);
-    if (*router != NULL && w->plan->nat_expiry != 0) {
-        sim_router_nat(*router)->timeout = w->plan->nat_expiry;
+    snprintf(ip, sizeof(ip), "203.0.113.%d", 100 + number);
+    if (number > 1 && w->plan->same_nat) {
+        *router = w->nat_a;
+        app->node.host = sim_host_behind(*router, "192.168.1.3");
+    } else {
+        app->node.host = sim_host_natted(w->net, kind, ip, number, router);
+    }
+    if (w->plan->ipv6) {
+        snprintf(ip, sizeof(ip), "2001:db8:%d::5", number);
+        sim_host_add_addr(app->node.host, *router, ip);
+        if (*router != NULL) {
+            sim_router_nat(*router)->firewall6 = 1;
+        }
     }
     sim_host_addr(app->node.host, &app->node.host_ip);
     app->node.seed = (uint8_t)(10 + number);

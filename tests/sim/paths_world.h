@@ -13,10 +13,11 @@ typedef struct paths_plan {
     int nat_a; /* SIM_NAT_* */
     int nat_b;
     size_t relays;
-    uint32_t loss;       /* per 10,000, on every link */
-    int no_upgrade;      /* neither side looks for direct paths */
-    uint64_t rtt;        /* of every link; 0: drawn, 10 to 120 ms each */
-    uint64_t nat_expiry; /* of mappings; 0: as the simulator has it */
+    uint32_t loss;  /* per 10,000, on every link */
+    int no_upgrade; /* neither side looks for direct paths */
+    uint64_t rtt;   /* of every link; 0: drawn, 10 to 120 ms each */
+    int ipv6;     /* the nodes have global IPv6 addresses, behind a firewall where there is a NAT */
+    int same_nat; /* b is behind the router of a */
 } paths_plan;
 
 typedef struct paths_world {
