@@ -24,9 +24,9 @@ static int cb_new_connection_id(ngtcp2_conn *quic, ngtcp2_cid *cid,
     return 0;
 }
 
-/* A peer may use an id a little longer than it should (conn_path.c says when): ngtcp2 drops what
- * comes with it, but a stateless reset in answer would end a connection that can go on. So the
- * endpoint forgets retired ids later than ngtcp2 does. */
+/* A peer may use an id a little longer than it should: ngtcp2 drops what comes with it, but a
+ * stateless reset in answer would end a connection that can go on. So the endpoint forgets retired
+ * ids later than ngtcp2 does. */
 static int cb_remove_connection_id(ngtcp2_conn *quic, const ngtcp2_cid *cid, void *user) {
     atl_qconn *conn = user;
     uint8_t *old = conn->old_ids[conn->n_old_ids % ATL_OLD_IDS];
@@ -203,6 +203,12 @@ static int cb_path_validation(ngtcp2_conn *quic, uint32_t flags, const ngtcp2_pa
         return 0;
     }
     slot->failed = result != NGTCP2_PATH_VALIDATION_RESULT_SUCCESS;
+    conn->starved &= result != NGTCP2_PATH_VALIDATION_RESULT_SUCCESS;
+    if (result == NGTCP2_PATH_VALIDATION_RESULT_FAILURE) {
+        conn->shared_until = 0;
+    } else if (result == NGTCP2_PATH_VALIDATION_RESULT_SUCCESS && conn->shared_until != 0) {
+        atl_qconn_share(conn, 1); /* the path before is validated once more */
+    }
     if (result == NGTCP2_PATH_VALIDATION_RESULT_FAILURE && conn->migrating == slot->id) {
         conn->migrating = 0;
         conn->failed_id = slot->id;

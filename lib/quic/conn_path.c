@@ -271,8 +271,8 @@ void atl_path_refresh_active(atl_qconn *conn) {
         slot->used = conn->ep->loop->now;
         slot->unfollowed = 0;
         slot->answered = 0;
-        if (conn->is_server && atl_path_shares(slot, before)) {
-            atl_qconn_share(conn, 2);
+        if (conn->is_server && slot->validating && atl_path_shares(slot, before)) {
+            atl_qconn_share(conn, 3);
         }
         atl_watch_moved(conn);
     }

@@ -2,10 +2,10 @@
 #include "quic/internal.h"
 
 #define STRAY_PAUSE (50 * ATL_MS)
-/* So many authentic packets from a fresh path that ngtcp2 does not follow and has not answered: it
- * has no connection id left for it. */
+/* So many packets from where the client may be, before it is answered there. */
 #define UNFOLLOWED_MAX 2
-#define FOLLOW_AFTER (100 * ATL_MS) /* of silence where the client was */
+#define PROBE_LEN NGTCP2_MAX_UDP_PAYLOAD_SIZE /* what ngtcp2 pads a PATH_CHALLENGE to */
+#define FOLLOW_AFTER (100 * ATL_MS)           /* of silence where the client was */
 /* Of ngtcp2, before it has measured anything: the least that a validation waits for. */
 #define INITIAL_PTO (400 * ATL_MS)
 
@@ -73,6 +73,7 @@ static int may_come_from(const atl_qconn *conn, const atl_qpath *path) {
 static int feed_stray(atl_qconn *conn, atl_path_slot *slot, const uint8_t *data, size_t len,
                       uint8_t ecn) {
     atl_watch_read(conn); /* what came before is the active path's */
+    conn->stray_pto = ngtcp2_conn_get_pto2(conn->quic);
     if (conn->state != ATL_CONN_OPEN || feed(conn, slot, data, len, ecn) != 0) {
         return 0;
     }
@@ -103,18 +104,34 @@ static void read_stray_client(atl_qconn *conn, atl_path_slot *slot, const atl_qp
 }
 
 /* Without a spare connection id ngtcp2 cannot follow to a path whose local half is another one. The
- * peer has moved, and where it was it hears nothing of new ids: follow with the id that is in use.
- */
-static void follow_with_old_id(atl_qconn *conn, atl_path_slot *slot) {
+ * peer has moved, and where it was it hears nothing of new ids: from now on it is followed with the
+ * id that is in use. That this is so shows when an authentic packet from a fresh path is neither
+ * followed nor answered. */
+void atl_qconn_check_starved(atl_qconn *conn) {
+    const atl_path_slot *active = &conn->paths[conn->active];
+    size_t i;
+
+    conn->unfollowed = 0;
+    for (i = 0; i < ATL_CONN_PATHS; i++) {
+        atl_path_slot *slot = &conn->paths[i];
+
+        if (slot->id != 0 && slot->unfollowed && slot != active && !slot->validating &&
+            !slot->answered) {
+            slot->unfollowed = 0;
+            slot->local = active->local;
+            slot->left = 0;
+            conn->starved = 1;
+        }
+    }
+}
+
+static void note_unfollowed(atl_qconn *conn, atl_path_slot *slot) {
     const atl_path_slot *active = &conn->paths[conn->active];
 
-    if (slot == active || slot->validating || slot->answered) {
-        return;
-    }
-    if (++slot->unfollowed >= UNFOLLOWED_MAX) {
-        slot->unfollowed = 0;
-        slot->local = active->local;
-        slot->left = 0;
+    if (slot != active && !slot->validating &&
+        conn->ep->loop->now >= active->heard + FOLLOW_AFTER) { /* else it may just be late */
+        slot->unfollowed = 1;
+        conn->unfollowed = 1;
     }
 }
 
@@ -135,34 +152,67 @@ static void follow_unknown_to_ngtcp2(atl_qconn *conn, atl_path_slot *slot) {
     }
 }
 
+#define GO 0
+#define WAIT 1
+#define DROP 2
+
 /* Where the client's port has changed, ngtcp2 uses one id of its for the address before and the one
- * after, while it validates this and for a while longer. If the client migrated in that time,
- * ngtcp2 would retire the id and still hold it for the way back, and the client would end the
- * connection for its use. So it may be followed to further addresses meanwhile, but its migration
- * waits: its packets count as if they came on the active path. */
-static int must_wait(const atl_qconn *conn, const atl_path_slot *slot, const uint8_t *data) {
-    if (conn->ep->loop->now >= conn->shared_until) {
-        return 0;
+ * after, while it validates this and for a while longer. If it took a fresh id in that time, it
+ * would retire the former and still hold it for the way back, and the client would end the
+ * connection for its use. So the client is followed with the one id meanwhile, wherever it goes.
+ * ngtcp2 does so when it has seen the client's own id before and need not answer a probe: packets
+ * with another one, and those that look like probes, count as if they came on the active path. */
+static int must_wait(atl_qconn *conn, atl_path_slot *slot, const uint8_t *data, size_t len) {
+    const atl_path_slot *active = &conn->paths[conn->active];
+
+    if (conn->shared_until == 0) {
+        return GO;
     }
-    return slot != NULL ? !atl_path_shares(slot, &conn->paths[conn->active])
-                        : memcmp(data + 1, conn->last_id, ATL_CID_LEN) != 0;
+    if (conn->ep->loop->now > conn->shared_until) {
+        atl_qconn_ping(conn); /* ends it, when it may be sent */
+    }
+    if (slot != NULL && slot->validating) {
+        return GO; /* ngtcp2 has an id for it */
+    }
+    if (len == PROBE_LEN) {
+        /* what counts as come from an address lets more be sent there: not before it is validated
+         */
+        return active->validating ? DROP : WAIT;
+    }
+    if (memcmp(data + 1, conn->last_id, ATL_CID_LEN) != 0) {
+        return WAIT;
+    }
+    if (slot != NULL && !atl_path_shares(slot, active)) {
+        slot->local = active->local;
+        slot->left = 0;
+    }
+    return GO;
 }
 
 void atl_qconn_share(atl_qconn *conn, unsigned validations) {
     uint64_t pto = ngtcp2_conn_get_pto2(conn->quic);
 
+    pto = pto < conn->stray_pto ? conn->stray_pto : pto;
     pto = pto < INITIAL_PTO ? INITIAL_PTO : pto;
-    conn->shared_until = conn->ep->loop->now + validations * 3 * pto;
+    /* what was held before may still be held, and for as long as that path was slow */
+    if (conn->shared_until == 0 || pto > conn->share_pto) {
+        conn->share_pto = pto;
+    }
+    conn->shared_until = conn->ep->loop->now + validations * 3 * conn->share_pto;
 }
 
 static void read_stray_server(atl_qconn *conn, atl_path_slot *slot, const atl_qpath *path,
                               const uint8_t *data, size_t len, uint8_t ecn) {
     int fresh = slot == NULL;
+    int what = must_wait(conn, slot, data, len);
 
-    if (must_wait(conn, slot, data)) {
-        if (feed_stray(conn, &conn->paths[conn->active], data, len, ecn)) {
+    if (what != GO) {
+        if (what == WAIT && feed_stray(conn, &conn->paths[conn->active], data, len, ecn)) {
             if (slot == NULL && path->circuit != NULL) {
                 slot = atl_path_fresh(conn, path);
+            }
+            if (len != PROBE_LEN) {
+                memcpy(conn->last_id, data + 1, ATL_CID_LEN);
             }
             atl_watch_heard(conn, slot);
             follow_unknown_to_ngtcp2(conn, slot);
@@ -174,7 +224,7 @@ static void read_stray_server(atl_qconn *conn, atl_path_slot *slot, const atl_qp
     if (fresh && (slot = atl_path_fresh(conn, path)) == NULL) {
         return;
     }
-    if (fresh && conn->ep->loop->now < conn->shared_until) {
+    if (fresh && (conn->starved || conn->shared_until != 0)) {
         slot->local = conn->paths[conn->active].local;
     }
     if (!feed_stray(conn, slot, data, len, ecn)) {
@@ -186,7 +236,7 @@ static void read_stray_server(atl_qconn *conn, atl_path_slot *slot, const atl_qp
     atl_path_refresh_active(conn);
     atl_watch_heard(conn, slot);
     atl_watch_sweep(conn);
-    follow_with_old_id(conn, slot);
+    note_unfollowed(conn, slot);
     atl_qconn_settle(conn);
     if (slot->kept && slot != &conn->paths[conn->active] && !slot->validating) {
         tell_stray(conn, slot->id, path);

@@ -281,12 +281,19 @@ static void free_dead_streams(atl_qconn *conn) {
 }
 
 /* A PING is written where nothing else is that asks for an answer. It cannot be in the instant in
- * which something was sent or heard, nor while the window is full: then it stays due. */
-static void after_ping(atl_qconn *conn, uint64_t in_flight) {
+ * which something was sent or heard, nor while the window is full: then it stays due. Likewise
+ * ngtcp2 gives up a validation only when it may send. */
+static void after_sending(atl_qconn *conn, uint64_t in_flight) {
     ngtcp2_conn_info info;
 
     ngtcp2_conn_get_conn_info2(conn->quic, &info);
-    if (info.bytes_in_flight > in_flight) {
+    if (info.bytes_in_flight <= in_flight) {
+        return;
+    }
+    if (conn->ep->loop->now > conn->shared_until) {
+        conn->shared_until = 0;
+    }
+    if (conn->ping) {
         conn->ping = 0;
         atl_qconn_set_keepalive(conn);
     }
@@ -298,10 +305,10 @@ static int write_some(atl_qconn *conn) {
     atl_qpath carrier;
     size_t header;
     atl_socket *sock = resolve_carrier(conn, slot, &carrier, &header);
-    int pinging = conn->ping;
+    int looking = conn->ping || conn->shared_until != 0;
     int rv = 0;
 
-    if (pinging) {
+    if (looking) {
         ngtcp2_conn_get_conn_info2(conn->quic, &info);
     }
     if (sock != NULL) {
@@ -309,8 +316,8 @@ static int write_some(atl_qconn *conn) {
     } else if (conn->state == ATL_CONN_OPEN) {
         write_to_nowhere(conn);
     }
-    if (pinging && conn->state == ATL_CONN_OPEN) {
-        after_ping(conn, info.bytes_in_flight);
+    if (looking && conn->state == ATL_CONN_OPEN) {
+        after_sending(conn, info.bytes_in_flight);
     }
     return rv;
 }
@@ -335,6 +342,9 @@ int atl_qconn_write(atl_qconn *conn) {
         return 0;
     }
     ngtcp2_conn_update_pkt_tx_time(conn->quic, conn->ep->loop->now);
+    if (conn->unfollowed) {
+        atl_qconn_check_starved(conn);
+    }
     atl_watch_written(conn);
     atl_qconn_settle(conn);
     if (conn->state >= ATL_CONN_CLOSING) {

@@ -115,7 +115,7 @@ typedef struct atl_path_slot {
     uint8_t failed;     /* the last validation did */
     uint8_t ok;         /* validated, since it became the active path */
     uint8_t answered;   /* ngtcp2 sent something there while it was not active */
-    uint8_t unfollowed; /* authentic packets from there that ngtcp2 did not follow */
+    uint8_t unfollowed; /* authentic packets came from there, and ngtcp2 did not follow them */
 } atl_path_slot;
 
 typedef struct atl_chunk {
@@ -195,13 +195,15 @@ struct atl_qconn {
     uint64_t keepalive;
     atl_path_slot paths[ATL_CONN_PATHS];
     uint64_t last_path_id;
-    uint64_t history;  /* how often ngtcp2 has remembered a path that it left */
-    uint8_t active;    /* index: where packets go */
-    uint8_t validated; /* index: what the owner is told */
-    uint8_t inside;    /* in a call of ngtcp2, which may be calling back */
-    uint8_t tell_path; /* on_path is due */
-    uint8_t tell_lost; /* on_path_lost is due for some slot */
-    uint8_t ping;      /* due */
+    uint64_t history;   /* how often ngtcp2 has remembered a path that it left */
+    uint8_t active;     /* index: where packets go */
+    uint8_t validated;  /* index: what the owner is told */
+    uint8_t inside;     /* in a call of ngtcp2, which may be calling back */
+    uint8_t tell_path;  /* on_path is due */
+    uint8_t tell_lost;  /* on_path_lost is due for some slot */
+    uint8_t ping;       /* due */
+    uint8_t unfollowed; /* there are such slots */
+    uint8_t starved;    /* ngtcp2 has none of the peer's ids to spare */
     uint8_t wish_now;
     uint64_t wish;      /* a migration asked for from inside */
     uint64_t migrating; /* the id of the path that the owner asked for last, until it is told */
@@ -220,7 +222,10 @@ struct atl_qconn {
     uint8_t old_ids[ATL_OLD_IDS][ATL_CID_LEN]; /* of ours, retired, and still in ep->ids */
     size_t n_old_ids;                          /* how many there ever were */
     uint8_t last_id[ATL_CID_LEN];              /* of ours, on the last packet of the active path */
-    uint64_t shared_until;  /* two paths of ngtcp2's share one id of the peer's until then */
+    uint64_t shared_until;  /* two paths of ngtcp2's share one id of the peer's until then, and
+                               until it may send; 0: none do */
+    uint64_t stray_pto;     /* before the last packet from elsewhere */
+    uint64_t share_pto;     /* the longest while ids have been shared */
     uint64_t reset_keys[8]; /* entries in ep->resets */
     atl_qclose why;
     ngtcp2_ccerr ccerr;
@@ -259,6 +264,8 @@ void atl_qconn_read(atl_qconn *conn, const atl_qpath *path, const uint8_t *data,
  * upcalls about paths, and begins the migration that was asked for meanwhile. */
 void atl_qconn_settle(atl_qconn *conn);
 
+/* After something was written in answer. */
+void atl_qconn_check_starved(atl_qconn *conn);
 /* Two paths share an id of the peer's for as long as so many validations may take. */
 void atl_qconn_share(atl_qconn *conn, unsigned validations);
 

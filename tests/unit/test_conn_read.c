@@ -211,7 +211,7 @@ static void test_port_keeps_what_is_known(void **state) {
     run(&w, 0.03, NULL);
     assert_int_equal(active_id(w.sb.conn), 2);
     assert_int_equal(atl_qconn_mtu(w.sb.conn), mtu);
-    flow_run(&f, 1);
+    flow_run(&f, 4);
     sim_host_rebind(w.a.host, "10.0.9.9");
     flow_write(&f, 1000, 1000);
     run(&w, 0.03, NULL);
