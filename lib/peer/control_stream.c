@@ -12,6 +12,7 @@
  */
 #define OUT_MAX 65536
 #define AGENT "libatlas"
+#define PATIENCE_MIN UINT64_C(1000) /* the least that can be configured: who says less is lying */
 #define PATIENCE_MAX UINT64_C(86400000) /* milliseconds: what is longer is as good as for ever */
 
 typedef struct ping_record {
@@ -209,7 +210,7 @@ static int32_t on_hello(atlas_conn *conn, const uint8_t *value, size_t len) {
     }
     conn->control.hello = 1;
     if (msg.patience > 0 && msg.patience < PATIENCE_MAX) {
-        conn->paths.patience = msg.patience * ATL_MS;
+        conn->paths.patience = (msg.patience < PATIENCE_MIN ? PATIENCE_MIN : msg.patience) * ATL_MS;
     }
     atl_upkeep_begin(conn);
     if (!conn->dialer) {

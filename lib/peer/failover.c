@@ -11,6 +11,9 @@
 #define SEARCHES 4 /* at once */
 #define CIRCUITS 3 /* kept by one connection */
 #define REMEMBERED 16
+/* Relays that the peer has named and that are new to this node: so many in so long. */
+#define NAMED_MAX 8
+#define NAMED_WINDOW (30 * ATL_SECOND)
 
 /* A request for a circuit. */
 typedef struct search {
@@ -203,6 +206,27 @@ static void consider(atlas_conn *conn, atl_relay_entry *entry) {
     }
 }
 
+/* Whoever names a relay has this node send a few large packets to where he likes. */
+static int32_t find_named(atlas_conn *conn, const atl_maddr *addr, atl_relay_entry **out) {
+    atl_paths *paths = &conn->paths;
+    uint64_t now = atl_conn_now(conn);
+    atl_relays *relays = &conn->peers->relays;
+    int32_t rv = atl_relays_named(relays, addr, 0, out);
+
+    if (rv == ATLAS_OK) {
+        return rv;
+    }
+    if (paths->named == 0 || now >= paths->named_at + NAMED_WINDOW) {
+        paths->named_at = now;
+        paths->named = 0;
+    }
+    if (paths->named >= NAMED_MAX) {
+        return ATLAS_ERR_LIMIT;
+    }
+    paths->named++;
+    return atl_relays_named(relays, addr, 1, out);
+}
+
 void atl_failover_search(atlas_conn *conn) {
     atl_relay_entry *ranked[REMEMBERED];
     const atl_ctrl_addresses *theirs = conn->paths.theirs;
@@ -221,7 +245,7 @@ void atl_failover_search(atlas_conn *conn) {
         atl_relay_entry *entry;
 
         if (!atl_peer_id_equal(&theirs->relays[i].peer, &conn->peers->self) &&
-            atl_relays_find(&conn->peers->relays, &theirs->relays[i], &entry) == ATLAS_OK) {
+            find_named(conn, &theirs->relays[i], &entry) == ATLAS_OK) {
             /* one that nobody uses goes by itself */
             atl_relay_entry_use(entry);
             consider(conn, entry);

@@ -93,7 +93,8 @@ static void on_relay(atl_peers *peers, atl_relay_entry *entry) {
     if (entry->client == NULL || peers->candidates == NULL) {
         return;
     }
-    if (atl_relay_client_remote(entry->client, &remote) == ATLAS_OK) {
+    /* whom only a peer has named is not asked how this node is seen */
+    if (!entry->named && atl_relay_client_remote(entry->client, &remote) == ATLAS_OK) {
         (void)atl_candidates_add_relay(peers->candidates, &remote);
         if (atl_relay_client_observed(entry->client, &observed) == ATLAS_OK &&
             peers->io->local_for(peers->io->impl, &remote, &local) == ATLAS_OK) {

@@ -60,6 +60,7 @@ typedef struct atl_paths {
     atl_punch *punch;
     atl_ctrl_addresses *theirs; /* what the peer said; NULL: nothing */
     uint64_t said;              /* generation of ours that the peer has; 0: none */
+    uint64_t said_generation;   /* of the last Addresses */
     uint64_t said_at;
     uint64_t said_relays; /* a hash of the relays told */
     uint64_t attempt;     /* number of the last one begun */
@@ -69,7 +70,13 @@ typedef struct atl_paths {
     atl_timer upgrade;
     atl_timer tell;
     uint8_t begun;
+    uint64_t credit;    /* bytes that checks may still cost */
+    uint64_t credit_at; /* when it was reckoned last */
+    uint64_t credit_rx; /* bytes received by then */
+    uint64_t reserved;  /* for the attempt under way */
     /* peer/failover.c */
+    uint32_t named; /* relays new to this node that the peer has named, in this window */
+    uint64_t named_at;
     atl_list searches;
     atl_timer search;
     uint64_t search_pause;

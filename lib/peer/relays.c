@@ -178,18 +178,57 @@ static int32_t entry_new(atl_relays *relays, const atl_maddr *addr, atl_relay_en
 }
 
 /* One connection a relay: two addresses of the same one would take the registration from each
- * other. */
+ * other. What a peer says of where a relay is may be wrong, and does not count. */
 static atl_relay_entry *by_peer(const atl_relays *relays, const atl_peer_id *peer) {
     atl_list *node;
 
     for (node = relays->entries.next; node != &relays->entries; node = node->next) {
         atl_relay_entry *entry = ATL_CONTAINER(node, atl_relay_entry, node);
 
-        if (atl_peer_id_equal(&entry->addr.peer, peer)) {
+        if (!entry->named && atl_peer_id_equal(&entry->addr.peer, peer)) {
             return entry;
         }
     }
     return NULL;
+}
+
+static int same_place(const atl_maddr *a, const atl_maddr *b) {
+    return a->host_kind == b->host_kind &&
+           (a->host_kind == ATL_HOST_IP ? atl_addr_equal(&a->addr, &b->addr)
+                                        : a->port == b->port && strcmp(a->host, b->host) == 0);
+}
+
+static atl_relay_entry *by_name(const atl_relays *relays, const atl_maddr *addr) {
+    atl_list *node;
+
+    for (node = relays->entries.next; node != &relays->entries; node = node->next) {
+        atl_relay_entry *entry = ATL_CONTAINER(node, atl_relay_entry, node);
+
+        if (entry->named && atl_peer_id_equal(&entry->addr.peer, &addr->peer) &&
+            same_place(&entry->addr, addr)) {
+            return entry;
+        }
+    }
+    return NULL;
+}
+
+int32_t atl_relays_named(atl_relays *relays, const atl_maddr *addr, int may_make,
+                         atl_relay_entry **out) {
+    atl_relay_entry *entry = by_peer(relays, &addr->peer);
+    int32_t rv = ATLAS_OK;
+
+    if (entry == NULL) {
+        entry = by_name(relays, addr);
+    }
+    if (entry == NULL) {
+        rv = may_make ? entry_new(relays, addr, &entry) : ATLAS_ERR_NOT_FOUND;
+        if (rv != ATLAS_OK) {
+            return rv;
+        }
+        entry->named = 1;
+    }
+    *out = entry;
+    return ATLAS_OK;
 }
 
 /* Configured entries stand first, in the order in which they were added. */
@@ -301,7 +340,7 @@ size_t atl_relays_ranked(const atl_relays *relays, atl_relay_entry **out, size_t
         for (node = relays->entries.next; node != &relays->entries && n < cap; node = node->next) {
             atl_relay_entry *entry = ATL_CONTAINER(node, atl_relay_entry, node);
 
-            if ((entry->configured || entry->users > 0) &&
+            if ((entry->configured || (entry->users > 0 && !entry->named)) &&
                 atl_relay_entry_health(entry) == health) {
                 out[n++] = entry;
             }

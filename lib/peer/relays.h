@@ -18,6 +18,7 @@ typedef struct atl_relay_entry {
     atl_timer reap;           /* frees a temporary relay a moment after its last use */
     uint32_t users;           /* attempts and connections through it */
     uint8_t configured;
+    uint8_t named; /* a peer has said where it is: it counts for that peer's connection only */
     atl_maddr addr;
     char text[ATLAS_MULTIADDR_MAX];
 } atl_relay_entry;
@@ -46,9 +47,15 @@ void atl_relays_close(atl_relays *relays);
 int32_t atl_relays_add(atl_relays *relays, const char *text);
 /* The entry of this relay, made when there is none. */
 int32_t atl_relays_find(atl_relays *relays, const atl_maddr *addr, atl_relay_entry **out);
+/* The same for an address that a peer has named: one that the application has named is used
+ * instead, never the other way round. ATLAS_ERR_NOT_FOUND when one would have to be made and may
+ * not. */
+int32_t atl_relays_named(atl_relays *relays, const atl_maddr *addr, int may_make,
+                         atl_relay_entry **out);
 /* By configured order; NULL past the last. */
 atl_relay_entry *atl_relays_at(const atl_relays *relays, size_t index);
-/* Configured relays and others in use, by health and then by order: at most `cap`. */
+/* Configured relays and others in use, by health and then by order: at most `cap`, none that only a
+ * peer has named. */
 size_t atl_relays_ranked(const atl_relays *relays, atl_relay_entry **out, size_t cap);
 /* ATL_RELAY_HEALTH_*, also before it has a client. */
 uint32_t atl_relay_entry_health(const atl_relay_entry *entry);

@@ -3,6 +3,7 @@
 #include "peer/manager.h"
 #include "peer/network.h"
 #include "peer/path_event.h"
+#include "peer/punch_message.h"
 
 #include <sodium.h>
 #include <stdio.h>
@@ -12,8 +13,18 @@
 #define PAUSE_MAX (300 * ATL_SECOND)
 #define REPLY_WAIT (5 * ATL_SECOND)
 #define TELL_PAUSE (100 * ATL_MS) /* between two Addresses: changes come in bursts */
-/* Checks may cost as much as the peer has sent us, and never more than this. */
+#define TELL_AGAIN (1 * ATL_SECOND)
+/* An attempt may cost as much as the peer has sent us, and never more than this. All of them
+ * together may cost what a connection begins with, what the peer sends, and a little for each
+ * second that it lasts: whoever starts attempt after attempt has us send no more to whom he names
+ * than he could himself. */
 #define BUDGET_MAX 16384u
+#define CREDIT_FIRST BUDGET_MAX
+#define CREDIT_MAX (2 * BUDGET_MAX)
+#define CREDIT_RATE 256u   /* bytes a second */
+#define CREDIT_LEAST 1024u /* with less an attempt is not begun */
+#define CREDIT_SILENT \
+    5120u /* nor one of a silence: some is left for when the peer is heard again */
 /* A direct connection is looked at once for a better path: what is known by then is all there is.
  */
 #define DIRECT_WAIT (2 * ATL_SECOND)
@@ -68,13 +79,19 @@ static void say(atlas_conn *conn) {
     if (msg.n_candidates > 0) {
         memcpy(msg.candidates, list, msg.n_candidates * sizeof(*list));
     }
-    paths->said = generation;
-    paths->said_relays = hash;
-    paths->said_at = atl_conn_now(conn);
     /* ever growing, whichever of the two has changed */
-    msg.generation = atl_conn_now(conn) / ATL_MS + 1;
-    if (atl_ctrl_addresses_encode(&msg, buf, sizeof(buf), &len) == ATLAS_OK) {
-        (void)atl_control_put(conn, buf, len);
+    msg.generation = paths->said_generation + 1;
+    paths->said_at = atl_conn_now(conn);
+    if (atl_ctrl_addresses_encode(&msg, buf, sizeof(buf), &len) != ATLAS_OK) {
+        return;
+    }
+    if (atl_control_put(conn, buf, len) == ATLAS_OK) {
+        paths->said_generation = msg.generation;
+        paths->said = generation;
+        paths->said_relays = hash;
+    } else if (conn->state == ATL_CONN_STATE_OPEN) {
+        /* it does not read just now: what it would have been told is told later */
+        atl_timer_set(conn->peers->loop, &paths->tell, paths->said_at + TELL_AGAIN);
     }
 }
 
@@ -118,17 +135,49 @@ static void end_without_checks(atlas_conn *conn, int32_t code, const char *text)
     ended(conn, &report);
 }
 
+/* What an attempt may cost now. */
+static uint64_t reckon(atlas_conn *conn, const atl_qconn_info *info) {
+    atl_paths *paths = &conn->paths;
+    uint64_t now = atl_conn_now(conn);
+    uint64_t most = info->rx_bytes < BUDGET_MAX ? info->rx_bytes : BUDGET_MAX;
+
+    paths->credit += info->rx_bytes - paths->credit_rx;
+    paths->credit += (now - paths->credit_at) / ATL_MS * CREDIT_RATE / 1000;
+    paths->credit = paths->credit < CREDIT_MAX ? paths->credit : CREDIT_MAX;
+    paths->credit_rx = info->rx_bytes;
+    paths->credit_at = now;
+    return paths->credit < most ? paths->credit : most;
+}
+
+static void spend(atl_paths *paths, const atl_punch_report *report) {
+    uint64_t spent = (uint64_t)report->requests * ATL_PUNCH_REQUEST_LEN;
+
+    paths->credit += paths->reserved > spent ? paths->reserved - spent : 0;
+    paths->reserved = 0;
+}
+
 static void check(atlas_conn *conn) {
     atl_paths *paths = &conn->paths;
     const atl_candidate *ours = NULL;
     atl_qconn_info info;
     uint64_t generation;
-    uint64_t budget;
+    uint64_t budget = 0;
     size_t n;
     int32_t rv;
 
     atl_qconn_get_info(conn->q, &info);
-    budget = info.rx_bytes < BUDGET_MAX ? info.rx_bytes : BUDGET_MAX;
+    if (!atl_punch_running(paths->punch)) {
+        budget = reckon(conn, &info);
+        if (budget < CREDIT_LEAST) {
+            if (is_client(conn)) {
+                end_without_checks(conn, ATLAS_ERR_LIMIT,
+                                   "so many checks were made that there is a pause");
+            }
+            return;
+        }
+        paths->credit -= budget;
+        paths->reserved = budget;
+    }
     n = conn->peers->candidates == NULL
             ? 0
             : atl_candidates_get(conn->peers->candidates, &ours, &generation);
@@ -137,13 +186,21 @@ static void check(atlas_conn *conn) {
         paths->punch, ours, n, paths->theirs == NULL ? NULL : paths->theirs->candidates,
         paths->theirs == NULL ? 0 : paths->theirs->n_candidates, budget, info.srtt);
     if (rv != ATLAS_OK) {
+        paths->credit += paths->reserved;
+        paths->reserved = 0;
         end_without_checks(conn, rv, atlas_error_text(rv));
     }
 }
 
 void atl_upgrade_check(atlas_conn *conn) {
+    atl_qconn_info info;
+
     if (enabled(conn) && !atl_punch_running(conn->paths.punch) && conn->paths.theirs != NULL) {
-        check(conn);
+        atl_qconn_get_info(conn->q, &info);
+        (void)reckon(conn, &info);
+        if (conn->paths.credit >= CREDIT_SILENT) {
+            check(conn);
+        }
     }
 }
 
@@ -245,6 +302,13 @@ void atl_upgrade_changed(atlas_conn *conn) {
     }
 }
 
+void atl_upgrade_renew(atlas_conn *conn) {
+    atl_paths *paths = &conn->paths;
+
+    paths->pause = 0;
+    paths->credit = paths->credit > CREDIT_FIRST ? paths->credit : CREDIT_FIRST;
+}
+
 /* ---- what the peer says ---- */
 
 int32_t atl_upgrade_on_addresses(atlas_conn *conn, const uint8_t *value, size_t len) {
@@ -313,6 +377,7 @@ static void on_pair(void *user, const atl_punch_pair *pair) {
 static void on_ended(void *user, const atl_punch_report *report) {
     atlas_conn *conn = user;
 
+    spend(&conn->paths, report);
     if (conn->state == ATL_CONN_STATE_OPEN) {
         ended(conn, report);
     }
@@ -336,6 +401,8 @@ void atl_upgrade_begin(atlas_conn *conn) {
                             &paths->punch);
         sodium_memzero(secret, sizeof(secret));
     }
+    paths->credit = CREDIT_FIRST;
+    paths->credit_at = atl_conn_now(conn);
     atl_network_gather(conn->peers);
     say(conn);
     if (!is_client(conn)) {

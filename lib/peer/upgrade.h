@@ -18,6 +18,8 @@ void atl_upgrade_rest(atlas_conn *conn);
 void atl_upgrade_check(atlas_conn *conn);
 /* Our candidates have changed. */
 void atl_upgrade_changed(atlas_conn *conn);
+/* This node is in another network: what has failed, and what it has cost, counts no more. */
+void atl_upgrade_renew(atlas_conn *conn);
 /* The relays where we can be reached may have changed. */
 void atl_upgrade_told_relays(atlas_conn *conn);
 

@@ -103,7 +103,7 @@ void atl_paths_network_changed(atlas_conn *conn) {
         return;
     }
     paths->bad_until = 0;
-    paths->pause = 0;
+    atl_upgrade_renew(conn);
     paths->gap = 0;
     atl_qconn_ping(conn->q);
     if (atl_paths_relayed(conn)) {
