@@ -8,7 +8,9 @@
 #include <string.h>
 
 #define LOCAL_ADDRS 64
-#define GATHER_AGE (60 * ATL_SECOND)
+/* A mapping may have gone in any silence: what is told in an attempt is asked for shortly before.
+ */
+#define GATHER_AGE (2 * ATL_SECOND)
 #define SETTLE (150 * ATL_MS) /* changes of the host come in bursts */
 #define CHANGE_PAUSE (1 * ATL_SECOND)
 
