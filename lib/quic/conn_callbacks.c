@@ -184,6 +184,7 @@ static int cb_begin_path_validation(ngtcp2_conn *quic, uint32_t flags, const ngt
     if (slot != NULL) {
         slot->failed = 0;
     }
+    conn->validations++;
     hold(conn, path, fallback);
     return 0;
 }

@@ -275,7 +275,12 @@ void atl_path_refresh_active(atl_qconn *conn) {
             atl_qconn_share(conn, 3);
         }
         atl_watch_moved(conn);
+        if (conn->validations == conn->validations_seen) {
+            /* ngtcp2 remembers the path, and has only checked it once more when it left */
+            slot->validating = 0;
+        }
     }
+    conn->validations_seen = conn->validations;
     if (slot->validating || slot->failed) {
         return;
     }

@@ -181,7 +181,9 @@ struct atl_qconn {
     atl_tls_conn_ref tls; /* first: what the crypto callbacks expect */
     atl_list node;        /* in ep->conns, or ep->graveyard */
     atl_list dirty_node;
-    atl_list dial_node; /* in ep->dialing */
+    uint32_t validations;      /* begun */
+    uint32_t validations_seen; /* when the active path was looked at last */
+    atl_list dial_node;        /* in ep->dialing */
     atl_endpoint *ep;
     ngtcp2_conn *quic;
     const atl_qconn_ops *ops;
