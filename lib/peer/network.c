@@ -92,7 +92,7 @@ static void on_relay(atl_peers *peers, atl_relay_entry *entry) {
     atl_addr local;
     atl_list *node;
 
-    if (entry->client == NULL || peers->candidates == NULL) {
+    if (entry->client == NULL || peers->candidates == NULL || !peers->limits.enable_relay) {
         return;
     }
     /* whom only a peer has named is not asked how this node is seen */
