@@ -1,6 +1,7 @@
 # Thin on purpose: every target calls scripts/ or meson, which also work alone.
 BUILD ?= build
 SECONDS_EACH ?= 60
+SEEDS ?= 500
 DESTDIR ?=
 PREFIX ?= /usr/local
 
@@ -22,7 +23,7 @@ bench:
 	@scripts/bench
 
 paths:
-	@scripts/paths
+	@scripts/paths $(SEEDS)
 
 fuzz:
 	@scripts/fuzz $(SECONDS_EACH)
