@@ -25,11 +25,12 @@ static void on_timer(atl_timer *timer, uint64_t now) {
     atl_qconn *conn = timer->user;
     int rv;
 
+    (void)now;
     if (conn->state >= ATL_CONN_CLOSING) {
         return;
     }
     conn->inside = 1;
-    rv = ngtcp2_conn_handle_expiry(conn->quic, now);
+    rv = ngtcp2_conn_handle_expiry(conn->quic, atl_qconn_clock(conn));
     conn->inside = 0;
     if (rv != 0) {
         atl_qconn_fail_liberr(conn, rv);
@@ -231,12 +232,6 @@ void atl_qconn_mark_dirty(atl_qconn *conn) {
         atl_list_append(&conn->ep->dirty, &conn->dirty_node);
     }
     atl_endpoint_wake(conn->ep);
-}
-
-void atl_qconn_arm(atl_qconn *conn) {
-    uint64_t expiry = ngtcp2_conn_get_expiry2(conn->quic);
-
-    atl_timer_set(conn->ep->loop, &conn->timer, expiry);
 }
 
 /* Before the first answer nothing is at stake but the dial itself; afterwards ICMP, which anyone

@@ -71,7 +71,7 @@ int32_t atl_qconn_export(atl_qconn *conn, const char *label, const uint8_t *cont
 
 int32_t atl_qconn_update_key(atl_qconn *conn) {
     if (conn->state != ATL_CONN_OPEN ||
-        ngtcp2_conn_initiate_key_update(conn->quic, conn->ep->loop->now) != 0) {
+        ngtcp2_conn_initiate_key_update(conn->quic, atl_qconn_clock(conn)) != 0) {
         return ATLAS_ERR_STATE;
     }
     atl_qconn_mark_dirty(conn);

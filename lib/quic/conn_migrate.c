@@ -18,8 +18,8 @@ int32_t atl_qconn_move(atl_qconn *conn, atl_path_slot *slot, int now) {
 
     atl_watch_read(conn);
     conn->inside = 1;
-    rv = now ? ngtcp2_conn_initiate_immediate_migration(conn->quic, &path, conn->ep->loop->now)
-             : ngtcp2_conn_initiate_migration(conn->quic, &path, conn->ep->loop->now);
+    rv = now ? ngtcp2_conn_initiate_immediate_migration(conn->quic, &path, atl_qconn_clock(conn))
+             : ngtcp2_conn_initiate_migration(conn->quic, &path, atl_qconn_clock(conn));
     conn->inside = 0;
     if (rv != 0) {
         if (ngtcp2_err_is_fatal(rv)) {
@@ -73,7 +73,9 @@ static int32_t begin_anew(atl_qconn *conn, atl_path_slot *slot) {
         slot->remote = before.remote;
         slot->left = before.left;
         slot->ok = before.ok;
+        return rv;
     }
+    atl_watch_moved(conn);
     return rv;
 }
 

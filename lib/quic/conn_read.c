@@ -19,7 +19,7 @@ static int feed(atl_qconn *conn, atl_path_slot *slot, const uint8_t *data, size_
     conn->rx_bytes += len;
     atl_list_remove(&conn->dial_node);
     conn->inside = 1;
-    rv = ngtcp2_conn_read_pkt(conn->quic, &path, &info, data, len, conn->ep->loop->now);
+    rv = ngtcp2_conn_read_pkt(conn->quic, &path, &info, data, len, atl_qconn_clock(conn));
     conn->inside = 0;
     if (rv != 0) {
         atl_qconn_fail_liberr(conn, rv);
@@ -27,16 +27,40 @@ static int feed(atl_qconn *conn, atl_path_slot *slot, const uint8_t *data, size_
     return rv;
 }
 
+static int feed_stray(atl_qconn *conn, atl_path_slot *slot, const uint8_t *data, size_t len,
+                      uint8_t ecn);
+
+/* 1: it was read as the first packet of a path that begins anew. */
+static int read_anew(atl_qconn *conn, const uint8_t *data, size_t len, uint8_t ecn) {
+    atl_path_slot *slot = atl_qconn_anew_begin(conn);
+
+    if (slot == NULL) {
+        return 0;
+    }
+    atl_qconn_anew_end(conn, slot, feed_stray(conn, slot, data, len, ecn));
+    atl_qconn_settle(conn);
+    atl_qconn_mark_dirty(conn);
+    return 1;
+}
+
 static void read_active(atl_qconn *conn, const uint8_t *data, size_t len, uint8_t ecn) {
     /* Long headers count for nothing once the handshake is over: ngtcp2 takes note of them without
      * having authenticated them. */
     int late = conn->state == ATL_CONN_OPEN && (data[0] & 0x80) != 0;
+    int stale = !late && len > ATL_CID_LEN && atl_qconn_is_stale(conn);
+    ngtcp2_conn_info before;
 
     if (late) {
         atl_watch_read(conn);
     }
     if (!late && len > ATL_CID_LEN) {
         memcpy(conn->last_id, data + 1, ATL_CID_LEN);
+    }
+    if (stale) {
+        if (conn->is_server && read_anew(conn, data, len, ecn)) {
+            return;
+        }
+        ngtcp2_conn_get_conn_info2(conn->quic, &before);
     }
     if (feed(conn, &conn->paths[conn->active], data, len, ecn) != 0) {
         return;
@@ -45,6 +69,9 @@ static void read_active(atl_qconn *conn, const uint8_t *data, size_t len, uint8_
         (void)atl_watch_skip(conn);
     } else if (conn->watch.told || conn->echo_left > 0) {
         atl_watch_read(conn);
+    }
+    if (stale && !conn->is_server) {
+        atl_qconn_anew_client(conn, &before);
     }
     atl_qconn_settle(conn);
     atl_qconn_mark_dirty(conn);

@@ -12,6 +12,8 @@
 #define LULL_PACKETS 8                /* that came before */
 #define LULL_PAUSE (1 * ATL_SECOND)
 #define SWEEP_AFTER (6 * ATL_SECOND)
+#define POISON_MIN (1 * ATL_SECOND) /* a round-trip time that is hard to believe: */
+#define POISON_FACTOR 4             /* so many times the former */
 
 static uint64_t patience(const atl_qconn *conn) {
     const atl_watch *watch = &conn->watch;
@@ -127,6 +129,7 @@ static void on_watch(atl_timer *timer, uint64_t now) {
     if (conn->state >= ATL_CONN_CLOSING) {
         return;
     }
+    (void)atl_qconn_clock(conn);
     atl_watch_read(conn);
     if (now >= watch->since + patience(conn)) {
         atl_qconn_fail_liberr(conn, NGTCP2_ERR_IDLE_CLOSE);
@@ -176,12 +179,26 @@ void atl_watch_heard(atl_qconn *conn, atl_path_slot *slot) {
     }
 }
 
+/* ngtcp2 takes every acknowledgement for a sample, also that of a packet from before it forgot what
+ * it knew of the former path, and there may have been a long silence in between. As the first
+ * sample it would be believed. */
+static uint8_t is_poison(atl_qconn *conn, uint64_t rtt) {
+    const atl_watch *watch = &conn->watch;
+
+    return watch->srtt != 0 && rtt >= POISON_MIN && rtt >= POISON_FACTOR * watch->srtt &&
+           atl_qconn_clock(conn) < watch->reset_at + rtt;
+}
+
 static void look(atl_qconn *conn, ngtcp2_conn_info *info) {
     atl_path_slot *active = &conn->paths[conn->active];
 
     ngtcp2_conn_get_conn_info2(conn->quic, info);
     conn->watch.measured = info->latest_rtt != 0;
-    if (info->latest_rtt != 0) {
+    if (info->latest_rtt != conn->watch.latest) {
+        conn->watch.latest = info->latest_rtt;
+        conn->watch.poisoned |= is_poison(conn, info->latest_rtt);
+    }
+    if (info->latest_rtt != 0 && !conn->watch.poisoned) {
         active->srtt = info->smoothed_rtt;
         conn->watch.srtt = info->smoothed_rtt;
     }
@@ -234,6 +251,8 @@ void atl_watch_written(atl_qconn *conn) {
 void atl_watch_moved(atl_qconn *conn) {
     conn->watch.silent = 0;
     conn->watch.threshold = 0;
+    conn->watch.poisoned = 0;
+    conn->watch.reset_at = atl_qconn_clock(conn);
 }
 
 void atl_watch_sweep(atl_qconn *conn) {

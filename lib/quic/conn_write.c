@@ -25,7 +25,7 @@ static ngtcp2_ssize write_datagram(atl_qconn *conn, ngtcp2_path *path, ngtcp2_pk
     int accepted = 0;
     ngtcp2_ssize n = ngtcp2_conn_writev_datagram(conn->quic, path, info, out, cap, &accepted,
                                                  NGTCP2_WRITE_DATAGRAM_FLAG_MORE, 0, &vec, 1,
-                                                 conn->ep->loop->now);
+                                                 atl_qconn_clock(conn));
 
     if (n == NGTCP2_ERR_INVALID_ARGUMENT || n == NGTCP2_ERR_INVALID_STATE) {
         pop_datagram(conn);
@@ -67,7 +67,7 @@ static ngtcp2_ssize write_stream(atl_qconn *conn, atl_qstream *stream, ngtcp2_pa
     size_t n_vec = atl_qstream_vectors(stream, vec, VECTORS, &fin);
     uint32_t flags = NGTCP2_WRITE_STREAM_FLAG_MORE | (fin ? NGTCP2_WRITE_STREAM_FLAG_FIN : 0);
     ngtcp2_ssize n = ngtcp2_conn_writev_stream(conn->quic, path, info, out, cap, &taken, flags,
-                                               stream->id, vec, n_vec, conn->ep->loop->now);
+                                               stream->id, vec, n_vec, atl_qconn_clock(conn));
     size_t offered = 0;
     size_t i;
 
@@ -141,7 +141,7 @@ static ngtcp2_ssize write_packet(atl_qconn *conn, ngtcp2_path *path, ngtcp2_pkt_
     }
     return ngtcp2_conn_writev_stream(conn->quic, path, info, out, cap, NULL,
                                      NGTCP2_WRITE_STREAM_FLAG_NONE, -1, NULL, 0,
-                                     conn->ep->loop->now);
+                                     atl_qconn_clock(conn));
 }
 
 /* Where a path's packets go: the 4-tuple, and how many bytes of circuit header come first. */
@@ -226,7 +226,7 @@ static void write_to_nowhere(atl_qconn *conn) {
         atl_path_slot *slot;
         ngtcp2_ssize n = ngtcp2_conn_writev_stream(
             conn->quic, &ps.path, &info, packet, sizeof(packet), NULL,
-            NGTCP2_WRITE_STREAM_FLAG_NONE, -1, NULL, 0, conn->ep->loop->now);
+            NGTCP2_WRITE_STREAM_FLAG_NONE, -1, NULL, 0, atl_qconn_clock(conn));
 
         if (n < 0) {
             atl_qconn_fail_liberr(conn, (int)n);
@@ -332,6 +332,9 @@ int atl_qconn_write(atl_qconn *conn) {
     if (conn->tell_path || conn->failed_id != 0) {
         atl_qconn_settle(conn);
     }
+    if (conn->watch.poisoned && !conn->is_server) {
+        atl_qconn_anew_again(conn);
+    }
     if (conn->state >= ATL_CONN_CLOSING) {
         return 0;
     }
@@ -341,7 +344,7 @@ int atl_qconn_write(atl_qconn *conn) {
     if (conn->state >= ATL_CONN_CLOSING) {
         return 0;
     }
-    ngtcp2_conn_update_pkt_tx_time(conn->quic, conn->ep->loop->now);
+    ngtcp2_conn_update_pkt_tx_time(conn->quic, atl_qconn_clock(conn));
     if (conn->unfollowed) {
         atl_qconn_check_starved(conn);
     }
@@ -352,7 +355,7 @@ int atl_qconn_write(atl_qconn *conn) {
     }
     atl_qconn_arm(conn);
     /* after a full quantum the pacer says when to go on: at once, or with the timer */
-    return rv > 0 ? ngtcp2_conn_get_expiry2(conn->quic) <= conn->ep->loop->now : rv;
+    return rv > 0 ? ngtcp2_conn_get_expiry2(conn->quic) <= atl_qconn_clock(conn) : rv;
 }
 
 void atl_qconn_write_close(atl_qconn *conn) {
@@ -370,7 +373,7 @@ void atl_qconn_write_close(atl_qconn *conn) {
     }
     ngtcp2_path_storage_zero(&ps);
     n = ngtcp2_conn_write_connection_close(conn->quic, &ps.path, &info, room + header, ATL_UDP_MTU,
-                                           &conn->ccerr, conn->ep->loop->now);
+                                           &conn->ccerr, atl_qconn_clock(conn));
     if (n > 0) {
         commit(conn, sock, room, header, &ps.path, &carrier, slot, info.ecn, (size_t)n);
     }

@@ -170,7 +170,10 @@ typedef struct atl_watch {
     uint64_t patience;  /* 0: idle_timeout */
     uint64_t sweep;     /* when slots may be forgotten; 0: none are waiting for it */
     uint64_t srtt;      /* of the path on which it was measured last; 0: never */
+    uint64_t latest;    /* sample that was looked at last */
+    uint64_t reset_at;  /* ngtcp2's clock, when what it knows of the path was reset */
     uint8_t measured;   /* on this path */
+    uint8_t poisoned;   /* by a sample from before that */
     uint8_t fresh;      /* the first packet that is sent now starts the idle period anew */
     uint8_t told;       /* on_silent without on_heard */
     uint64_t lull_packets; /* of `packets`, when the last pause was seen */
@@ -189,6 +192,8 @@ struct atl_qconn {
     const atl_qconn_ops *ops;
     void *user;
     atl_timer timer;
+    uint64_t due; /* when it should fire; 0: never */
+    uint64_t lag; /* of ngtcp2's clock behind the loop's */
     uint8_t state;
     uint8_t is_server;
     uint8_t handshaking;      /* counted in ep->handshaking */
@@ -224,6 +229,8 @@ struct atl_qconn {
     uint8_t old_ids[ATL_OLD_IDS][ATL_CID_LEN]; /* of ours, retired, and still in ep->ids */
     size_t n_old_ids;                          /* how many there ever were */
     uint8_t last_id[ATL_CID_LEN];              /* of ours, on the last packet of the active path */
+    uint64_t anew_id; /* server: the pair with which the active path may begin anew */
+    uint8_t anew_tries;
     uint64_t shared_until;  /* two paths of ngtcp2's share one id of the peer's until then, and
                                until it may send; 0: none do */
     uint64_t stray_pto;     /* before the last packet from elsewhere */
@@ -247,9 +254,26 @@ void atl_qconn_fail(atl_qconn *conn, int32_t code, int tell, const char *text);
 void atl_qconn_finish(atl_qconn *conn);
 void atl_qconn_free(atl_qconn *conn);
 void atl_qconn_count_out(atl_qconn *conn); /* no longer a handshake in progress */
-void atl_qconn_arm(atl_qconn *conn);
 /* An ICMP error came back from `remote`: ends the dials there that have not heard anything yet. */
 void atl_qconn_refused(atl_endpoint *ep, const atl_addr *remote, int32_t code);
+
+/* conn_anew.c */
+/* 1: nothing was heard for long, though bytes wait: what comes now begins the active path anew. */
+int atl_qconn_is_stale(const atl_qconn *conn);
+/* Server: as what path the next packet of the active one is to be read; NULL: as that one. */
+atl_path_slot *atl_qconn_anew_begin(atl_qconn *conn);
+/* It has been. */
+void atl_qconn_anew_end(atl_qconn *conn, atl_path_slot *slot, int authentic);
+/* Client: a packet has been read; `before` is how things were. */
+void atl_qconn_anew_client(atl_qconn *conn, const ngtcp2_conn_info *before);
+/* Client: it must be done again, since an old packet was acknowledged after it. */
+void atl_qconn_anew_again(atl_qconn *conn);
+
+/* conn_clock.c */
+/* What ngtcp2 is told of the time. */
+uint64_t atl_qconn_clock(atl_qconn *conn);
+/* Sets the timer to when ngtcp2 wants to be called. */
+void atl_qconn_arm(atl_qconn *conn);
 
 /* conn_error.c */
 void atl_qconn_fail_liberr(atl_qconn *conn, int rv);
@@ -314,7 +338,7 @@ int atl_watch_skip(atl_qconn *conn);
 void atl_watch_heard(atl_qconn *conn, atl_path_slot *slot);
 /* Something was written, perhaps. */
 void atl_watch_written(atl_qconn *conn);
-/* Nothing is known of the path that is active now. */
+/* Nothing is known of the path that is active now, nor does ngtcp2 know anything. */
 void atl_watch_moved(atl_qconn *conn);
 /* Slots may be forgotten some time from now. */
 void atl_watch_sweep(atl_qconn *conn);
