@@ -270,7 +270,7 @@ PAIR_UNUSED static void flow_open(two_way *f, world *w) {
 
 PAIR_UNUSED static size_t flow_write_one(atl_qstream *stream, size_t at, size_t len, int down,
                                          int fin) {
-    uint8_t buffer[4096];
+    uint8_t buffer[4096] = {0};
     size_t taken;
     size_t i;
 
