@@ -104,7 +104,7 @@ void atl_candidates_arm(atl_candidates *self) {
             next = at < next ? at : next;
         }
     }
-    atl_timer_set(self->config.loop, &self->timer, next);
+    atl_timer_set(self->config.loop, &self->timer, self->idle ? ATLAS_NO_DEADLINE : next);
 }
 
 static void on_retry(atl_timer *timer, uint64_t now) {
@@ -132,6 +132,9 @@ static void on_retry(atl_timer *timer, uint64_t now) {
 static void want_source(atl_candidate_source *s) {
     size_t i;
 
+    if (s->owner->idle) {
+        return;
+    }
     for (i = 0; i < ATL_COUNT(s->queries); i++) {
         atl_candidate_query_want(&s->queries[i]);
     }
@@ -274,6 +277,24 @@ void atl_candidates_observed(atl_candidates *self, const atl_addr *server,
 
 /* ---- gathering ---- */
 
+void atl_candidates_set_idle(atl_candidates *self, int idle) {
+    atl_list *node;
+    size_t i;
+
+    self->idle = idle != 0;
+    for (node = self->sources.next; self->idle && node != &self->sources; node = node->next) {
+        atl_candidate_source *s = source_of(node);
+
+        atl_candidate_source_stop(s);
+        for (i = 0; i < ATL_COUNT(s->queries); i++) {
+            s->queries[i].pending = 0;
+            s->queries[i].due = 0;
+            s->queries[i].retry_at = ATLAS_NO_DEADLINE;
+        }
+    }
+    atl_candidates_arm(self);
+}
+
 void atl_candidates_gather(atl_candidates *self, uint64_t max_age) {
     uint64_t now = self->config.loop->now;
     int first = !self->started;
@@ -284,7 +305,7 @@ void atl_candidates_gather(atl_candidates *self, uint64_t max_age) {
     if (first || now - self->hosts_at >= max_age) {
         read_hosts(self);
     }
-    for (node = self->sources.next; node != &self->sources; node = node->next) {
+    for (node = self->sources.next; !self->idle && node != &self->sources; node = node->next) {
         atl_candidate_source *s = source_of(node);
 
         for (i = 0; i < ATL_COUNT(s->queries); i++) {

@@ -53,6 +53,8 @@ void atl_candidates_gather(atl_candidates *candidates, uint64_t max_age);
  * gathering. Reflexive addresses of host addresses (or ports) that are gone are dropped, the others
  * when their refresh fails or differs. */
 void atl_candidates_changed(atl_candidates *candidates);
+/* Idle mode: nobody is asked until it ends, and then everybody, by atl_candidates_changed(). */
+void atl_candidates_set_idle(atl_candidates *candidates, int idle);
 /* A relay has told how it sees the control connection from `local`. */
 void atl_candidates_observed(atl_candidates *candidates, const atl_addr *server,
                              const atl_addr *reflexive, const atl_addr *local);

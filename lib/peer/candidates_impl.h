@@ -51,6 +51,7 @@ struct atl_candidates {
     atl_timer timer; /* the next retry */
     atl_task told;
     uint8_t started;
+    uint8_t idle;
     uint64_t generation;
     uint64_t hosts_at;
     size_t n_locals;

@@ -132,6 +132,9 @@ static void on_search(atl_timer *timer, uint64_t now) {
     atl_qpath_state active;
 
     (void)now;
+    if (conn->peers->idle) {
+        return; /* begun again on waking */
+    }
     if (conn->paths.silent || atl_paths_active(conn, &active) != ATLAS_OK) {
         atl_failover_search(conn);
         search_later(conn);

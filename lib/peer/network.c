@@ -149,7 +149,8 @@ static void on_settle(atl_timer *timer, uint64_t now) {
 void atl_peers_network_changed(atl_peers *peers) {
     uint64_t at = peers->loop->now;
 
-    if (peers->ep == NULL || peers->candidates == NULL || peers->shutdown) {
+    /* a node that sleeps looks when it wakes */
+    if (peers->ep == NULL || peers->candidates == NULL || peers->shutdown || peers->idle) {
         return;
     }
     if (peers->changed_at != 0 && at < peers->changed_at + CHANGE_PAUSE) {
@@ -171,6 +172,9 @@ void atl_peers_set_idle(atl_peers *peers, int on) {
         atl_paths_set_idle(ATL_CONTAINER(node, atlas_conn, node), on);
     }
     atl_relays_set_idle(&peers->relays, on);
+    if (peers->candidates != NULL) {
+        atl_candidates_set_idle(peers->candidates, on);
+    }
     if (!on) {
         atl_peers_network_changed(peers);
     }

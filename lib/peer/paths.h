@@ -87,6 +87,7 @@ typedef struct atl_paths {
     uint64_t patience; /* of the peer, nanoseconds; 0: it has not said */
     uint64_t pinged;   /* when; 0: no answer is due */
     uint64_t gap;      /* the silence before it */
+    uint64_t asleep;   /* until when the peer wants to be left alone; 0: it is awake */
 } atl_paths;
 
 void atl_paths_init(atlas_conn *conn);

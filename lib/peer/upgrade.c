@@ -4,6 +4,7 @@
 #include "peer/network.h"
 #include "peer/path_event.h"
 #include "peer/punch_message.h"
+#include "peer/upkeep.h"
 
 #include <sodium.h>
 #include <stdio.h>
@@ -195,7 +196,9 @@ static void check(atlas_conn *conn) {
 void atl_upgrade_check(atlas_conn *conn) {
     atl_qconn_info info;
 
-    if (enabled(conn) && !atl_punch_running(conn->paths.punch) && conn->paths.theirs != NULL) {
+    /* a peer that sleeps is not to be woken, and looks for paths itself when it wakes */
+    if (enabled(conn) && !atl_punch_running(conn->paths.punch) && conn->paths.theirs != NULL &&
+        atl_conn_now(conn) >= conn->paths.asleep) {
         atl_qconn_get_info(conn->q, &info);
         (void)reckon(conn, &info);
         if (conn->paths.credit >= CREDIT_SILENT) {
@@ -208,7 +211,7 @@ static void start(atlas_conn *conn) {
     atl_paths *paths = &conn->paths;
 
     paths->next = 0;
-    if (!enabled(conn) || !is_client(conn)) {
+    if (!enabled(conn) || !is_client(conn) || atl_upkeep_sleeps(conn)) {
         return;
     }
     atl_network_gather(conn->peers);
@@ -241,7 +244,7 @@ void atl_upgrade_plan(atlas_conn *conn, uint64_t wait) {
     atl_paths *paths = &conn->paths;
     uint64_t at = atl_conn_now(conn) + wait;
 
-    if (!enabled(conn) || !is_client(conn) || paths->asked != 0 ||
+    if (!enabled(conn) || !is_client(conn) || atl_upkeep_sleeps(conn) || paths->asked != 0 ||
         (paths->next != 0 && paths->next <= at)) {
         return;
     }

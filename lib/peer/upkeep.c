@@ -2,6 +2,7 @@
 
 #include "peer/manager.h"
 #include "peer/network.h"
+#include "peer/silence.h"
 #include "peer/upgrade.h"
 
 #define LATE (3 * ATL_SECOND) /* a timer that comes so late has slept */
@@ -36,6 +37,10 @@ static void plan(atlas_conn *conn, uint64_t at) {
     atl_timer_set(conn->peers->loop, &conn->paths.keepalive, at);
 }
 
+int atl_upkeep_sleeps(const atlas_conn *conn) {
+    return conn->peers->idle || atl_conn_now(conn) < conn->paths.asleep;
+}
+
 static void on_keepalive(atl_timer *timer, uint64_t now) {
     atlas_conn *conn = timer->user;
     atl_paths *paths = &conn->paths;
@@ -45,7 +50,7 @@ static void on_keepalive(atl_timer *timer, uint64_t now) {
     if (paths->keepalive_at != 0 && now > paths->keepalive_at + LATE) {
         atl_peers_network_changed(conn->peers); /* the process, or the host, has slept */
     }
-    if (conn->state != ATL_CONN_STATE_OPEN || conn->peers->idle ||
+    if (conn->state != ATL_CONN_STATE_OPEN || atl_upkeep_sleeps(conn) ||
         atl_paths_active(conn, &active) != ATLAS_OK) {
         plan(conn, now + interval);
         return;
@@ -70,6 +75,7 @@ void atl_paths_set_idle(atlas_conn *conn, int on) {
     const atl_peer_limits *limits = &conn->peers->limits;
     atl_ctrl_sleep msg = {on ? limits->idle_mode_max / ATL_SECOND : 0};
     uint8_t buf[ATL_CTRL_MESSAGE_MAX];
+    atl_qpath_state active;
     size_t len = 0;
 
     if (conn->state != ATL_CONN_STATE_OPEN || conn->q == NULL || !conn->paths.begun) {
@@ -83,8 +89,14 @@ void atl_paths_set_idle(atlas_conn *conn, int on) {
                                     : limits->idle_timeout);
     if (on) {
         atl_timer_clear(conn->peers->loop, &conn->paths.keepalive);
-    } else if (is_client(conn)) {
+        atl_upgrade_rest(conn);
+        return;
+    }
+    if (is_client(conn)) {
         plan(conn, atl_conn_now(conn));
+    }
+    if (atl_paths_active(conn, &active) != ATLAS_OK) {
+        atl_paths_on_silent(conn, 0); /* what was not looked for meanwhile */
     }
 }
 
@@ -93,6 +105,11 @@ void atl_paths_on_sleep(atlas_conn *conn, uint64_t seconds) {
     uint64_t most = limits->idle_mode_max / ATL_SECOND;
     uint64_t wait = (seconds < most ? seconds : most) * ATL_SECOND;
 
+    conn->paths.asleep = wait == 0 ? 0 : atl_conn_now(conn) + wait;
+    conn->paths.pinged = 0;
+    if (wait == 0 && atl_paths_relayed(conn)) {
+        atl_upgrade_plan(conn, 500 * ATL_MS);
+    }
     atl_qconn_patience(conn->q, seconds == 0 ? limits->idle_timeout : limits->idle_timeout + wait);
 }
 

@@ -12,6 +12,8 @@ void atl_paths_network_changed(atlas_conn *conn);
 void atl_paths_set_idle(atlas_conn *conn, int on);
 /* The peer sleeps for so many seconds, or is awake (0). */
 void atl_paths_on_sleep(atlas_conn *conn, uint64_t seconds);
+/* 1 while this node or the peer is in idle mode: nothing is said that can wait. */
+int atl_upkeep_sleeps(const atlas_conn *conn);
 /* When the next keepalive is due; ATLAS_NO_DEADLINE: none. */
 uint64_t atl_upkeep_next(const atlas_conn *conn);
 

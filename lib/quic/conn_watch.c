@@ -264,6 +264,8 @@ void atl_watch_sweep(atl_qconn *conn) {
 
 void atl_qconn_patience(atl_qconn *conn, uint64_t timeout) {
     conn->watch.patience = timeout;
+    /* who has slept has heard nothing for longer than he is patient when awake */
+    conn->watch.since = conn->ep->loop->now;
     if (conn->state < ATL_CONN_CLOSING) {
         set_timer(conn, conn->watch.since + patience(conn));
     }

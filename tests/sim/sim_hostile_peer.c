@@ -192,11 +192,57 @@ static void test_no_patience(void **state) {
     hostile_done(&w);
 }
 
+/* ---- idle mode ---- */
+
+static uint64_t sent_by(const sim_node *node) {
+    return hostile_stats(node)->tx_datagrams;
+}
+
+/* A node that sleeps sends nothing: neither because its servers do not answer, nor because it is
+ * relayed, nor because its peer keeps the connection alive. */
+static void sleeps(sim_node *node, hostile_world *w) {
+    uint64_t before;
+
+    assert_int_equal(atlas_set_idle(node->ctx, 1), ATLAS_OK);
+    hostile_run(w, 15, NULL); /* the relay says that it has forgotten the node */
+    before = sent_by(node);
+    hostile_run(w, 300, NULL);
+    assert_int_equal(sent_by(node), before);
+    assert_int_equal(atlas_set_idle(node->ctx, 0), ATLAS_OK);
+    hostile_run(w, 20, NULL);
+    hostile_check_served(w);
+}
+
+static void test_idle_server(void **state) {
+    static hostile_world w;
+
+    (void)state;
+    hostile_init(&w, 705);
+    assert_int_equal(atlas_stun_add_server(w.b.ctx, "198.51.0.1:3478"), ATLAS_OK);
+    hostile_connect(&w);
+    hostile_run(&w, 20, NULL);
+    sleeps(&w.b, &w);
+    hostile_done(&w);
+}
+
+static void test_idle_client(void **state) {
+    static hostile_world w;
+
+    (void)state;
+    hostile_init(&w, 706);
+    assert_int_equal(atlas_stun_add_server(w.a.ctx, "198.51.0.1:3478"), ATLAS_OK);
+    hostile_connect(&w);
+    hostile_run(&w, 20, NULL);
+    sleeps(&w.a, &w);
+    hostile_done(&w);
+}
+
 int main(void) {
     static const struct CMUnitTest TESTS[] = {
         cmocka_unit_test(test_many_starts), cmocka_unit_test(test_many_addresses),
         cmocka_unit_test(test_many_relays), cmocka_unit_test(test_wrong_relay_address),
-        cmocka_unit_test(test_no_patience),
+        cmocka_unit_test(test_no_patience), cmocka_unit_test(test_idle_server),
+        cmocka_unit_test(test_idle_client),
     };
 
     return cmocka_run_group_tests_name("peers", TESTS, NULL, NULL);
