@@ -91,6 +91,7 @@ int32_t atl_relay_server_new(atl_endpoint *ep, const atl_relay_limits *limits,
     server->stats.size = sizeof(server->stats);
     server->connect_rate = limits->handshakes;
     atl_list_init(&server->sessions);
+    atl_list_init(&server->lapsed);
     atl_timer_init(&server->expiry, on_expiry, server);
     atl_timer_init(&server->drain, on_drain, server);
     rc = atl_random(server->env, &key, sizeof(key));

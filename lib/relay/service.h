@@ -27,6 +27,7 @@ struct atl_relay_server {
     uint64_t next_circuit;
     atl_list sessions;
     size_t n_sessions;
+    atl_list lapsed; /* sessions whose registration has lapsed, by lapsed_node */
     atl_timer expiry;
     uint8_t draining;
     uint8_t closing; /* the drain is over: waiting for the connections to end */
@@ -39,6 +40,7 @@ struct atl_relay_server {
 /* A control connection. */
 typedef struct atl_relay_session {
     atl_list node;
+    atl_list lapsed_node;
     atl_relay_server *server;
     atl_h3 *h3;
     atl_h3_stream *control; /* the CONNECT stream, or NULL */

@@ -78,6 +78,7 @@ void atl_relay_session_lapse(atl_relay_session *session) {
 
     atl_registry_remove(&server->registry, &session->registration);
     server->stats.nodes = atl_registry_count(&server->registry);
+    atl_list_append(&server->lapsed, &session->lapsed_node);
     atl_relay_session_touch(session);
 }
 
@@ -112,6 +113,7 @@ static void release(atl_relay_session *session) {
     atl_timer_clear(server->loop, &session->timer);
     atl_capsule_parser_free(&session->parser);
     atl_list_remove(&session->node);
+    atl_list_remove(&session->lapsed_node);
     server->n_sessions--;
     server->stats.sessions = server->n_sessions;
     if (server->closing && server->n_sessions == 0) {
@@ -185,6 +187,24 @@ static int32_t check_claim(atl_relay_session *session, const atl_peer_id *claime
     return session->server->draining ? ATLAS_ERR_RELAY_DRAINING : ATLAS_OK;
 }
 
+/* A node that was not heard for long, and announces itself on another connection, has given the
+ * first one up, and the circuits over it: the other ends are told. */
+static void end_lapsed(const atl_relay_session *session) {
+    atl_list *node = session->server->lapsed.next;
+
+    while (node != &session->server->lapsed) {
+        atl_relay_session *old = ATL_CONTAINER(node, atl_relay_session, lapsed_node);
+
+        node = node->next;
+        if (old != session && atl_peer_id_equal(&old->peer, &session->peer)) {
+            atl_list_remove(&old->lapsed_node);
+            session->server->stats.replaced++;
+            atl_relay_session_end(old, ATLAS_ERR_RELAY_REPLACED,
+                                  "a newer connection of this node took over");
+        }
+    }
+}
+
 /* The node's other connection gives way, unless the newcomer yields. */
 static int32_t take_over(atl_relay_session *session, int yield) {
     atl_registration *old = atl_registry_find(&session->server->registry, &session->peer);
@@ -234,6 +254,12 @@ static int32_t register_node(atl_relay_session *session, const atl_relay_announc
                           &session->port.remote, server->loop->now);
     server->stats.nodes = atl_registry_count(&server->registry);
     session->announced |= (uint8_t)(rc == ATLAS_OK);
+    if (rc == ATLAS_OK) {
+        atl_list_remove(&session->lapsed_node);
+        if (!msg->yield) {
+            end_lapsed(session);
+        }
+    }
     return count_refusal(&server->stats, rc);
 }
 
@@ -528,6 +554,7 @@ int32_t atl_relay_session_new(atl_relay_server *server, atl_qconn *conn) {
         session->has_peer = 1;
     }
     atl_list_init(&session->circuits);
+    atl_list_init(&session->lapsed_node);
     atl_capsule_parser_init(&session->parser, server->env, atl_relay_known, on_capsule, session);
     atl_bucket_init(&session->announces, ANNOUNCE_RATE, ANNOUNCE_BURST, server->loop->now);
     atl_timer_init(&session->timer, on_timer, session);
