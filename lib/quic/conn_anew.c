@@ -98,8 +98,9 @@ void atl_qconn_anew_client(atl_qconn *conn, const ngtcp2_conn_info *before) {
 }
 
 void atl_qconn_anew_again(atl_qconn *conn) {
-    conn->watch.poisoned = 0;
-    if (may_begin(conn)) {
-        (void)atl_qconn_migrate(conn, conn->paths[conn->active].id, 1);
+    /* when there is no connection id for it: as soon as there is */
+    if (may_begin(conn) &&
+        atl_qconn_migrate(conn, conn->paths[conn->active].id, 1) != ATLAS_ERR_AGAIN) {
+        conn->watch.poisoned = 0;
     }
 }

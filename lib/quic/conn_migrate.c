@@ -44,6 +44,8 @@ int32_t atl_qconn_move(atl_qconn *conn, atl_path_slot *slot, int now) {
  * The former path is one that ngtcp2 has never seen. */
 int32_t atl_qconn_slide(atl_qconn *conn, atl_path_slot *slot) {
     atl_path_slot *before = &conn->paths[conn->active];
+    uint64_t reset_at = conn->watch.reset_at;
+    uint8_t poisoned = conn->watch.poisoned;
 
     slot->local = before->local;
     slot->remote = before->remote;
@@ -56,6 +58,8 @@ int32_t atl_qconn_slide(atl_qconn *conn, atl_path_slot *slot) {
     conn->failed_id = 0;
     conn->tell_path = 0;
     atl_path_refresh_active(conn);
+    conn->watch.reset_at = reset_at;
+    conn->watch.poisoned = poisoned;
     atl_qconn_mark_dirty(conn);
     return ATLAS_OK;
 }
