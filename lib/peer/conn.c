@@ -345,7 +345,7 @@ static void deliver_path(atlas_conn *conn) {
         return;
     }
     conn->path_reason = NULL;
-    if (conn->callbacks.on_path != NULL) {
+    if (conn->callbacks.on_path != NULL && !conn->local_close) {
         conn->callbacks.on_path(conn->user, conn, &info, reason);
     }
 }
