@@ -140,9 +140,13 @@ static void test_absence(void **state) {
     }
 }
 
+static int message_came(void *world) {
+    return ((const paths_world *)world)->b.messages > 0;
+}
+
 /* The server was apart for so long that its registration has lapsed, and has come back on another
  * control connection: its end of the circuit was gone, and the client kept the other end for the
- * day when the direct path would die. */
+ * day when the direct path would die. A server that has nothing to say does not miss its client. */
 static void test_lapsed_circuit(void **state) {
     static const paths_plan PLAN = DIRECT_PLAN;
     paths_world w;
@@ -150,20 +154,20 @@ static void test_lapsed_circuit(void **state) {
     (void)state;
     connect_on(&w, &PLAN, ATLAS_PATH_DIRECT, 51);
     sim_set_side(w.b.node.host, 1);
-    (void)paths_run(&w, 25 * ATL_SECOND, NULL);
-    sim_set_side(w.b.node.host, 0);
-    (void)paths_run(&w, 20 * ATL_SECOND, NULL);
-    assert_int_equal(paths_app_announced(&w.b), 1);
-    paths_app_send(&w.a, 6000);
+    assert_int_equal(atlas_conn_send_message(w.a.conn, "hello", 5, NULL), ATLAS_OK);
     sim_host_touch(w.a.node.host);
-    (void)paths_run(&w, 2 * ATL_SECOND, NULL);
-    paths_app_watch(&w.b);
-    sim_cut(w.net, w.a.node.host, w.b.node.host, 1);
     (void)paths_run(&w, 10 * ATL_SECOND, NULL);
+    sim_set_side(w.b.node.host, 0);
+    (void)paths_run(&w, 40 * ATL_SECOND, NULL);
+    assert_int_equal(paths_app_announced(&w.b), 1);
+    assert_true(paths_direct(&w));
+    assert_int_equal(w.b.messages, 1);
+    w.b.messages = 0;
+    sim_cut(w.net, w.a.node.host, w.b.node.host, 1);
+    assert_int_equal(atlas_conn_send_message(w.a.conn, "hello", 5, NULL), ATLAS_OK);
+    sim_host_touch(w.a.node.host);
+    assert_true(paths_run(&w, 2 * ATL_SECOND, message_came));
     assert_int_equal(w.a.path, ATLAS_PATH_RELAY);
-    assert_int_equal(w.b.path, ATLAS_PATH_RELAY);
-    finish(&w, &w.a, &w.b);
-    assert_true(w.b.longest <= 2 * ATL_SECOND);
     paths_world_done(&w);
 }
 
