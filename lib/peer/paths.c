@@ -269,6 +269,11 @@ void atl_paths_on_failed(atlas_conn *conn, uint64_t id) {
     if (paths->moving == id) {
         paths->moving = 0;
     }
+    if (!paths->silent && paths->none && paths->moving == 0) {
+        /* heard while the way was in question */
+        paths->none = 0;
+        atl_path_event(conn, "the peer is heard again", 0);
+    }
     if (paths->silent) {
         atl_paths_on_silent(conn, 0);
     } else if (atl_paths_relayed(conn)) {
