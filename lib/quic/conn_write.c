@@ -2,6 +2,7 @@
  * endpoint's arena. */
 #include "quic/internal.h"
 
+#define PING_SIZE 1200 /* of a probe: what every path carries (RFC 9000 section 14) */
 #define VECTORS 3
 /* Most bytes that one connection writes before others get their turn. */
 #define WRITE_BUDGET ((size_t)65000 * 2)
@@ -124,6 +125,7 @@ static ngtcp2_ssize write_streams(atl_qconn *conn, ngtcp2_path *path, ngtcp2_pkt
 /* The next packet of the connection into out[cap]. >0 its length, 0 nothing more now, <0 fatal. */
 static ngtcp2_ssize write_packet(atl_qconn *conn, ngtcp2_path *path, ngtcp2_pkt_info *info,
                                  uint8_t *out, size_t cap) {
+    uint32_t flags = NGTCP2_WRITE_STREAM_FLAG_NONE;
     ngtcp2_ssize n;
 
     if (conn->state == ATL_CONN_OPEN) {
@@ -139,8 +141,13 @@ static ngtcp2_ssize write_packet(atl_qconn *conn, ngtcp2_path *path, ngtcp2_pkt_
             return n;
         }
     }
-    return ngtcp2_conn_writev_stream(conn->quic, path, info, out, cap, NULL,
-                                     NGTCP2_WRITE_STREAM_FLAG_NONE, -1, NULL, 0,
+    /* A client that asks whether a relay is still there may have another address: only a packet of
+     * full size lets the relay validate it in one round trip. */
+    if (conn->ping && !conn->is_server && atl_qconn_protocol(conn) == ATL_PROTO_H3) {
+        flags = NGTCP2_WRITE_STREAM_FLAG_PADDING;
+        cap = cap < PING_SIZE ? cap : PING_SIZE;
+    }
+    return ngtcp2_conn_writev_stream(conn->quic, path, info, out, cap, NULL, flags, -1, NULL, 0,
                                      atl_qconn_clock(conn));
 }
 
