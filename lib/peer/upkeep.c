@@ -13,7 +13,10 @@ static int is_client(const atlas_conn *conn) {
 
 /* What is learned of the family that this path uses. */
 static atl_keepalive *learner(const atlas_conn *conn, const atl_qpath_state *path) {
-    return &conn->peers->keepalive[path->real.remote.family == 6];
+    atl_keepalive *k = &conn->peers->keepalive[path->real.remote.family == 6];
+
+    atl_keepalive_set_max(k, conn->peers->limits.keepalive_max);
+    return k;
 }
 
 /* Under a relayed connection the control connection keeps the mapping: only the other side's end

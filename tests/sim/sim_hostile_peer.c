@@ -192,6 +192,26 @@ static void test_no_patience(void **state) {
     hostile_done(&w);
 }
 
+/* The application knows its NAT better. */
+static void test_keepalive_max(void **state) {
+    static hostile_world w;
+    atlas_conn_stats before = {.size = sizeof(before)};
+    atlas_conn_stats after = {.size = sizeof(after)};
+
+    (void)state;
+    hostile_init(&w, 707);
+    assert_int_equal(atlas_set_u64(w.a.ctx, ATLAS_OPT_KEEPALIVE_MAX_MS, 5000), ATLAS_OK);
+    assert_int_equal(sim_node_dial(&w.a, w.b.addr, 0), ATLAS_OK);
+    assert_true(hostile_run(&w, 20, hostile_a_settled));
+    hostile_run(&w, 20, NULL);
+    assert_int_equal(w.a.path, ATLAS_PATH_DIRECT);
+    assert_int_equal(atlas_conn_get_stats(w.a.conn, &before), ATLAS_OK);
+    hostile_run(&w, 60, NULL);
+    assert_int_equal(atlas_conn_get_stats(w.a.conn, &after), ATLAS_OK);
+    assert_in_range(after.tx_packets - before.tx_packets, 12, 20);
+    hostile_done(&w);
+}
+
 /* ---- idle mode ---- */
 
 static uint64_t sent_by(const sim_node *node) {
@@ -241,8 +261,8 @@ int main(void) {
     static const struct CMUnitTest TESTS[] = {
         cmocka_unit_test(test_many_starts), cmocka_unit_test(test_many_addresses),
         cmocka_unit_test(test_many_relays), cmocka_unit_test(test_wrong_relay_address),
-        cmocka_unit_test(test_no_patience), cmocka_unit_test(test_idle_server),
-        cmocka_unit_test(test_idle_client),
+        cmocka_unit_test(test_no_patience), cmocka_unit_test(test_keepalive_max),
+        cmocka_unit_test(test_idle_server), cmocka_unit_test(test_idle_client),
     };
 
     return cmocka_run_group_tests_name("peers", TESTS, NULL, NULL);
