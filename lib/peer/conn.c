@@ -451,7 +451,7 @@ int32_t atl_conn_path(const atlas_conn *conn, atlas_path_info *out) {
     }
     out->kind = path.circuit != NULL ? ATLAS_PATH_RELAY : ATLAS_PATH_DIRECT;
     out->mtu = atl_qconn_mtu(conn->q);
-    out->rtt_ns = info.srtt;
+    out->rtt_ns = info.latest_rtt == 0 ? 0 : info.srtt; /* nothing measured on this path yet */
     if (path.local.family != 0) {
         atl_addr_text(&path.local, out->local);
     }
