@@ -16,7 +16,7 @@
 #define KICK_MIN (15 * ATL_MS)
 #define TRIAL_MIN (200 * ATL_MS) /* what was moved to gets this long to show that it carries */
 #define MOVES 3                  /* of one silence, one after the other */
-#define MOVE_PAUSE (5 * ATL_SECOND)
+#define MOVE_PAUSE (20 * ATL_SECOND)
 #define ANEW_PAUSE (1 * ATL_SECOND)
 #define STRAY_WAIT (60 * ATL_MS)
 #define STRAY_MOVES 4 /* in a window */
