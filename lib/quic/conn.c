@@ -336,6 +336,7 @@ int32_t atl_qconn_connect(atl_endpoint *ep, const atl_qpath *path, uint32_t prot
         atl_qconn_discard(conn);
         return rv;
     }
+    atl_watch_confirm(conn, timeout == 0 ? ep->params.handshake_timeout : timeout);
     conn->ops = ops;
     conn->user = user;
     if (path->circuit == NULL) {

@@ -88,6 +88,9 @@ static void arm(atl_qconn *conn) {
     if (watch->sweep != 0) {
         set_timer(conn, watch->sweep);
     }
+    if (conn->state == ATL_CONN_HANDSHAKE && watch->confirm != 0) {
+        set_timer(conn, watch->confirm);
+    }
     if (wants_silence(conn) && (watch->at == 0 || watch->at > watch->silent + SILENCE_MIN)) {
         set_timer(conn, watch->silent + threshold(conn));
     }
@@ -133,6 +136,10 @@ static void on_watch(atl_timer *timer, uint64_t now) {
     atl_watch_read(conn);
     if (now >= watch->since + patience(conn)) {
         atl_qconn_fail_liberr(conn, NGTCP2_ERR_IDLE_CLOSE);
+        return;
+    }
+    if (conn->state == ATL_CONN_HANDSHAKE && watch->confirm != 0 && now >= watch->confirm) {
+        atl_qconn_fail_liberr(conn, NGTCP2_ERR_HANDSHAKE_TIMEOUT);
         return;
     }
     if (watch->sweep != 0 && now >= watch->sweep) {
@@ -269,4 +276,9 @@ void atl_qconn_patience(atl_qconn *conn, uint64_t timeout) {
     if (conn->state < ATL_CONN_CLOSING) {
         set_timer(conn, conn->watch.since + patience(conn));
     }
+}
+
+void atl_watch_confirm(atl_qconn *conn, uint64_t timeout) {
+    conn->watch.confirm = conn->ep->loop->now + timeout;
+    arm(conn);
 }

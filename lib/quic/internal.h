@@ -168,6 +168,7 @@ typedef struct atl_watch {
     uint64_t silent;    /* bytes are in flight and the active path is silent since; 0: it is not */
     uint64_t threshold; /* of silence, for the next upcall; 0: to be computed */
     uint64_t patience;  /* 0: idle_timeout */
+    uint64_t confirm;   /* a dial must be confirmed by then; 0: any time */
     uint64_t sweep;     /* when slots may be forgotten; 0: none are waiting for it */
     uint64_t srtt;      /* of the path on which it was measured last; 0: never */
     uint64_t latest;    /* sample that was looked at last */
@@ -340,6 +341,8 @@ void atl_watch_heard(atl_qconn *conn, atl_path_slot *slot);
 void atl_watch_written(atl_qconn *conn);
 /* Nothing is known of the path that is active now, nor does ngtcp2 know anything. */
 void atl_watch_moved(atl_qconn *conn);
+/* ngtcp2's own limit ends with the server's last message, and the client's may be lost. */
+void atl_watch_confirm(atl_qconn *conn, uint64_t timeout);
 /* Slots may be forgotten some time from now. */
 void atl_watch_sweep(atl_qconn *conn);
 
