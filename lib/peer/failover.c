@@ -230,6 +230,13 @@ static int32_t find_named(atlas_conn *conn, const atl_maddr *addr, atl_relay_ent
     return atl_relays_named(relays, addr, 1, out);
 }
 
+/* What a peer names is not this machine's business, nor that of its own link. */
+static int is_own_machine(const atl_maddr *addr) {
+    return addr->host_kind == ATL_HOST_IP &&
+           (atl_addr_is_loopback(&addr->addr) || atl_addr_is_link_local(&addr->addr) ||
+            atl_addr_is_unspecified(&addr->addr));
+}
+
 void atl_failover_search(atlas_conn *conn) {
     atl_relay_entry *ranked[REMEMBERED];
     const atl_ctrl_addresses *theirs = conn->paths.theirs;
@@ -248,6 +255,7 @@ void atl_failover_search(atlas_conn *conn) {
         atl_relay_entry *entry;
 
         if (!atl_peer_id_equal(&theirs->relays[i].peer, &conn->peers->self) &&
+            !is_own_machine(&theirs->relays[i]) &&
             find_named(conn, &theirs->relays[i], &entry) == ATLAS_OK) {
             /* one that nobody uses goes by itself */
             atl_relay_entry_use(entry);

@@ -46,6 +46,8 @@ typedef struct atl_peers {
     atl_keepalive keepalive[2]; /* IPv4, IPv6 */
     atl_timer settle;           /* the network has changed, and perhaps goes on changing */
     uint64_t changed_at;
+    uint64_t host_hash;   /* of the host's addresses, when they were looked at last */
+    uint8_t only_watched; /* the change was told by the system, not by the application */
     uint8_t idle;
     uint8_t listening;
     uint8_t shutdown;

@@ -116,10 +116,42 @@ static void on_relay(atl_peers *peers, atl_relay_entry *entry) {
     }
 }
 
+static void mix_addr(uint64_t *hash, const atl_addr *addr) {
+    size_t i;
+
+    for (i = 0; i < sizeof(addr->ip); i++) {
+        *hash = (*hash ^ addr->ip[i]) * UINT64_C(0x100000001b3);
+    }
+    *hash = (*hash ^ addr->family) * UINT64_C(0x100000001b3);
+}
+
+/* The host's addresses, and those that the system would use towards the Internet. */
+static uint64_t host_hash(const atl_peers *peers) {
+    static const char *const OUTSIDE[] = {"192.0.2.1", "2001:db8::1"};
+    atl_addr addrs[LOCAL_ADDRS];
+    size_t n = peers->io->local_addrs(peers->io->impl, addrs, LOCAL_ADDRS);
+    uint64_t hash = UINT64_C(0xcbf29ce484222325);
+    atl_addr remote;
+    atl_addr local;
+    size_t i;
+
+    for (i = 0; i < n && i < LOCAL_ADDRS; i++) {
+        mix_addr(&hash, &addrs[i]);
+    }
+    for (i = 0; i < ATL_COUNT(OUTSIDE); i++) {
+        if (atl_addr_parse_ip(OUTSIDE[i], strlen(OUTSIDE[i]), 9, &remote) == ATLAS_OK &&
+            peers->io->local_for(peers->io->impl, &remote, &local) == ATLAS_OK) {
+            mix_addr(&hash, &local);
+        }
+    }
+    return hash;
+}
+
 static void on_watch(void *user) {
     atl_peers *peers = user;
 
     if (peers->settle.deadline == ATLAS_NO_DEADLINE) {
+        peers->only_watched = 1;
         atl_timer_set(peers->loop, &peers->settle, peers->loop->now + SETTLE);
     }
 }
@@ -141,9 +173,17 @@ static void changed(atl_peers *peers) {
     }
 }
 
+/* The system tells of much that changes nothing here: routes that flap, links of containers. */
 static void on_settle(atl_timer *timer, uint64_t now) {
+    atl_peers *peers = timer->user;
+    uint64_t hash = host_hash(peers);
+    int same = hash == peers->host_hash;
+
     (void)now;
-    changed(timer->user);
+    peers->host_hash = hash;
+    if (!same || !peers->only_watched) {
+        changed(peers);
+    }
 }
 
 void atl_peers_network_changed(atl_peers *peers) {
@@ -156,6 +196,7 @@ void atl_peers_network_changed(atl_peers *peers) {
     if (peers->changed_at != 0 && at < peers->changed_at + CHANGE_PAUSE) {
         at = peers->changed_at + CHANGE_PAUSE;
     }
+    peers->only_watched = 0;
     if (peers->settle.deadline > at) {
         atl_timer_set(peers->loop, &peers->settle, at);
     }
@@ -211,6 +252,7 @@ int32_t atl_network_open(atl_peers *peers, atl_stun_client *stun) {
         return rv;
     }
     peers->relays.on_observed = on_relay;
+    peers->host_hash = host_hash(peers);
     if (peers->io->watch != NULL) {
         /* where the system does not tell, the application may: atlas_network_changed() */
         (void)peers->io->watch(peers->io->impl, on_watch, peers);

@@ -13,11 +13,17 @@
 /* PRIORITY: RFC 8445 section 5.1.2's type preference of peer-reflexive candidates. */
 #define PRIORITY (UINT32_C(110) << 24 | UINT32_C(65535) << 8 | 255)
 
+/* What all connections together may send to one IPv4 address or IPv6 /64: a second, and at once. */
+#define LIMIT_SLOTS 256
+#define LIMIT_RATE 50
+#define LIMIT_BURST 400
+
 struct atl_punch_table {
     atl_punch_config config;
     atl_env *env;
-    atl_hashmap tokens;   /* of ours, by which the peers' requests name their connection */
-    atl_hashmap prefixes; /* of our transaction ids */
+    atl_hashmap tokens;      /* of ours, by which the peers' requests name their connection */
+    atl_hashmap prefixes;    /* of our transaction ids */
+    atl_source_limit *limit; /* requests of all connections to one IP address */
 };
 
 /* An authentic request of the peer: it may come before our own side of the attempt has begun. */
@@ -78,11 +84,15 @@ int32_t atl_punch_table_new(const atl_punch_config *config, atl_punch_table **ou
     }
     table->config = *config;
     table->env = env;
-    rc = atl_hashmap_init(&table->tokens, env);
+    rc = atl_source_limit_new(env, LIMIT_SLOTS, LIMIT_RATE, LIMIT_BURST, &table->limit);
+    if (rc == ATLAS_OK) {
+        rc = atl_hashmap_init(&table->tokens, env);
+    }
     if (rc == ATLAS_OK) {
         rc = atl_hashmap_init(&table->prefixes, env);
     }
     if (rc != ATLAS_OK) {
+        atl_source_limit_free(table->limit);
         atl_free(env, table);
         return rc;
     }
@@ -94,6 +104,7 @@ void atl_punch_table_free(atl_punch_table *table) {
     if (table != NULL) {
         atl_hashmap_free(&table->tokens);
         atl_hashmap_free(&table->prefixes);
+        atl_source_limit_free(table->limit);
         atl_free(table->env, table);
     }
 }
@@ -207,8 +218,14 @@ static void ask(atl_punch *punch, atl_check *check, uint64_t now) {
     uint8_t data[ATL_PUNCH_REQUEST_LEN];
     size_t len = atl_punch_put_request(punch->prefix, at->checks.number, punch->peer_token,
                                        PRIORITY - check->variant, punch->key, data);
-    int32_t rc = len == 0 ? ATLAS_ERR_INTERNAL
-                          : send_message(punch, &check->pair.local, &check->pair.remote, data, len);
+    uint8_t source[8];
+    int32_t rc = len == 0 ? ATLAS_ERR_INTERNAL : ATLAS_ERR_AGAIN;
+
+    /* many connections of one attacker may name one victim */
+    if (len > 0 && atl_source_limit_take(punch->table->limit, source,
+                                         atl_addr_limit_key(&check->pair.remote, source), now)) {
+        rc = send_message(punch, &check->pair.local, &check->pair.remote, data, len);
+    }
 
     if (rc == ATLAS_ERR_FAMILY || rc == ATLAS_ERR_INTERNAL) {
         check->state = ATL_CHECK_FAILED;
