@@ -11,7 +11,8 @@
  * [transport] enable_relay, offer_relay (needs enable_relay), relay_bandwidth_limit (bytes per
  *             second), relay_delay (seconds), idle_timeout (seconds), handshake_timeout (seconds),
  *             presence_interval (seconds), max_connections, max_streams_per_conn,
- *             max_message_size (bytes), stream_buffer (bytes), gso
+ *             max_message_size (bytes), stream_buffer (bytes), gso, upgrade (boolean),
+ *             keepalive_max (seconds), idle_mode_max_secs
  * [security]  handshake_limit, max_clock_drift_secs
  * [relay]     total_bandwidth (bytes per second), max_nodes, max_circuits, max_circuits_per_node,
  *             max_per_ipv4, max_per_ipv6_64, handshakes, allow, deny (arrays of peer ids)
