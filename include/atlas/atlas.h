@@ -8,6 +8,7 @@
 #include <atlas/address.h>
 #include <atlas/config.h>
 #include <atlas/context.h>
+#include <atlas/discovery.h>
 #include <atlas/error.h>
 #include <atlas/identity.h>
 #include <atlas/nat.h>

@@ -202,6 +202,19 @@ ATLAS_API int32_t atlas_wakeup(atlas_ctx *ctx);
 /* how long peers are asked to wait for this node in idle mode, and how long this node waits for
  * theirs at most: seconds, 0..86400, default 3600 */
 #define ATLAS_OPT_IDLE_MODE_MAX_S 30
+/* relays are chosen by measurement (atlas_advertise()): 0 never, 1 where this node cannot be
+ * reached otherwise (default), 2 always */
+#define ATLAS_OPT_AUTORELAY 31
+#define ATLAS_OPT_AUTORELAY_COUNT 32 /* how many of them, 1..8, default 3 */
+/* how long a record is kept without being put again: seconds, 60..86400, default 3600. Of this
+ * node's own record, and as a bootstrap server of those of others */
+#define ATLAS_OPT_RECORD_LIFETIME_S 33
+/* bootstrap server: records in all, 1..100000000, default 1000000 */
+#define ATLAS_OPT_REGISTRY_MAX_RECORDS 34
+/* bootstrap server: records put from one IPv4 address, default 256 */
+#define ATLAS_OPT_REGISTRY_MAX_PER_IPV4 35
+/* bootstrap server: records put from one IPv6 /64, default 256 */
+#define ATLAS_OPT_REGISTRY_MAX_PER_IPV6_64 36
 
 /* Options with a string as value (atlas_set_str). The string is copied. */
 #define ATLAS_OPT_BIND4 100 /* local IPv4 address, default "0.0.0.0". Before start */
@@ -233,7 +246,10 @@ ATLAS_API int32_t atlas_local_addr(atlas_ctx *ctx, uint32_t index, char *buf, si
 /* ---- events of the context ----------------------------------------------------------------------
  */
 
-struct atlas_relay_event; /* atlas/relay.h */
+struct atlas_relay_event;     /* atlas/relay.h */
+struct atlas_reach_event;     /* atlas/discovery.h */
+struct atlas_advertise_event; /* atlas/discovery.h */
+struct atlas_autorelay_event; /* atlas/discovery.h */
 
 /* Callbacks for events that belong to the context. Set `size` to sizeof(atlas_callbacks), by which
  * the library knows programs that were built with an older version of it; each may be NULL. The
@@ -262,6 +278,15 @@ typedef struct atlas_callbacks {
      * likes; `quiet_ns` is ATLAS_NO_DEADLINE there. Comes a second after the last activity, once,
      * and again after the next activity has ended. Never while this node serves as a relay. */
     void (*on_idle)(void *user, atlas_ctx *ctx, uint64_t quiet_ns);
+
+    /* A family's reachability was judged (atlas_reach_start(), atlas_advertise()). */
+    void (*on_reach)(void *user, atlas_ctx *ctx, const struct atlas_reach_event *event);
+
+    /* What this node says of itself has changed, or who has it (atlas_advertise()). */
+    void (*on_advertise)(void *user, atlas_ctx *ctx, const struct atlas_advertise_event *event);
+
+    /* A relay was chosen, serves, has failed, or was given up (atlas_advertise()). */
+    void (*on_autorelay)(void *user, atlas_ctx *ctx, const struct atlas_autorelay_event *event);
 } atlas_callbacks;
 
 /* The host's network may have changed: an interface came or went, another network was joined, the

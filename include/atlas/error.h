@@ -107,12 +107,24 @@ extern "C" {
 #define ATLAS_ERR_DISCONNECTED (-604)       /* the peer asked to end all sessions with this node */
 #define ATLAS_ERR_SELF (-605)               /* a node does not dial itself */
 
+/* Discovery: -700 .. -799 */
+#define ATLAS_ERR_RECORD_OLD (-700)     /* a newer record of that peer is known */
+#define ATLAS_ERR_RECORD_EXPIRED (-701) /* the record's lifetime is over */
+#define ATLAS_ERR_RECORD_FUTURE (-702)  /* the record was signed in the future: a clock is wrong */
+#define ATLAS_ERR_RECORD_SIGNER (-703)  /* the record is signed by another key than its peer's */
+#define ATLAS_ERR_RECORD_LIMIT (-704)   /* the registry takes no more records (from this address) */
+#define ATLAS_ERR_RECORD_NOT_FOUND (-705) /* no record of that peer is known */
+#define ATLAS_ERR_NO_BOOTSTRAP (-706)     /* no bootstrap node is known */
+#define ATLAS_ERR_BOOTSTRAP (-707)        /* a bootstrap node answered what makes no sense */
+#define ATLAS_ERR_RATE_LIMITED (-708)     /* the server answers no more requests of this node now */
+#define ATLAS_ERR_SELFTEST (-709) /* the relay takes announcements, and does not carry packets */
+
 /* The name of a code ("ATLAS_ERR_TIMEOUT"). Never NULL: an unknown code gives "ATLAS_ERR_UNKNOWN".
  * The string is static. Callable from anywhere, any thread. */
 ATLAS_API const char *atlas_error_name(int32_t code);
 
-/* The category of a code: "ok", "general", "format", "network", "stun", "quic", "relay", "peer" or
- * "unknown". The string is static. Callable from anywhere, any thread. */
+/* The category of a code: "ok", "general", "format", "network", "stun", "quic", "relay", "peer",
+ * "discovery" or "unknown". The string is static. Callable from anywhere, any thread. */
 ATLAS_API const char *atlas_error_category(int32_t code);
 
 /* One sentence in English that says what a code means. The string is static. Callable from

@@ -49,6 +49,12 @@ static const option_range ranges[ATL_OPT_COUNT] = {
     [ATLAS_OPT_UPGRADE] = {0, 1, 1, 0},
     [ATLAS_OPT_KEEPALIVE_MAX_MS] = {1000, 600000, 60000, 0},
     [ATLAS_OPT_IDLE_MODE_MAX_S] = {0, 86400, 3600, 0},
+    [ATLAS_OPT_AUTORELAY] = {0, 2, 1, 0},
+    [ATLAS_OPT_AUTORELAY_COUNT] = {1, 8, 3, 0},
+    [ATLAS_OPT_RECORD_LIFETIME_S] = {60, 86400, 3600, 0},
+    [ATLAS_OPT_REGISTRY_MAX_RECORDS] = {1, 100000000, 1000000, 0},
+    [ATLAS_OPT_REGISTRY_MAX_PER_IPV4] = {1, 100000000, 256, 0},
+    [ATLAS_OPT_REGISTRY_MAX_PER_IPV6_64] = {1, 100000000, 256, 0},
 };
 
 static void derive(atl_options *options) {

@@ -8,7 +8,7 @@
 
 #include <atlas/context.h>
 
-#define ATL_OPT_COUNT 31 /* numeric options are 1..30 */
+#define ATL_OPT_COUNT 37 /* numeric options are 1..36 */
 
 typedef struct atl_options {
     uint64_t u64[ATL_OPT_COUNT]; /* by ATLAS_OPT_*, in the units of the public header */

@@ -2,8 +2,9 @@
 
 #include <string.h>
 
-const atl_sized atl_sized_callbacks = {
-    {offsetof(atlas_callbacks, on_idle), sizeof(atlas_callbacks)}};
+const atl_sized atl_sized_callbacks = {{offsetof(atlas_callbacks, on_idle),
+                                        offsetof(atlas_callbacks, on_reach),
+                                        sizeof(atlas_callbacks)}};
 const atl_sized atl_sized_conn_callbacks = {
     {offsetof(atlas_conn_callbacks, on_upgrade), sizeof(atlas_conn_callbacks)}};
 const atl_sized atl_sized_path_info = {

@@ -81,6 +81,16 @@ static const error_row ROWS[] = {
     ROW(ATLAS_ERR_DATAGRAM_TOO_LARGE, "longer than the path carries in one packet"),
     ROW(ATLAS_ERR_DISCONNECTED, "the peer asked to end all sessions with this node"),
     ROW(ATLAS_ERR_SELF, "a node does not dial itself"),
+    ROW(ATLAS_ERR_RECORD_OLD, "a newer record of that peer is known"),
+    ROW(ATLAS_ERR_RECORD_EXPIRED, "the record's lifetime is over"),
+    ROW(ATLAS_ERR_RECORD_FUTURE, "the record was signed in the future: a clock is wrong"),
+    ROW(ATLAS_ERR_RECORD_SIGNER, "the record is signed by another key than its peer's"),
+    ROW(ATLAS_ERR_RECORD_LIMIT, "the registry takes no more records (from this address)"),
+    ROW(ATLAS_ERR_RECORD_NOT_FOUND, "no record of that peer is known"),
+    ROW(ATLAS_ERR_NO_BOOTSTRAP, "no bootstrap node is known"),
+    ROW(ATLAS_ERR_BOOTSTRAP, "a bootstrap node answered what makes no sense"),
+    ROW(ATLAS_ERR_RATE_LIMITED, "the server answers no more requests of this node now"),
+    ROW(ATLAS_ERR_SELFTEST, "the relay takes announcements, and does not carry packets"),
 };
 
 static const error_row *find(int32_t code) {
@@ -108,12 +118,12 @@ const char *atlas_error_text(int32_t code) {
 
 const char *atlas_error_category(int32_t code) {
     static const char *const CATEGORIES[] = {"general", "format", "network", "stun",
-                                             "quic",    "relay",  "peer"};
+                                             "quic",    "relay",  "peer",    "discovery"};
 
     if (code == 0) {
         return "ok";
     }
-    if (code > 0 || code <= -700) {
+    if (code > 0 || code <= -800) {
         return "unknown";
     }
     return CATEGORIES[-(code / 100)];

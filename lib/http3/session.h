@@ -18,6 +18,13 @@ typedef struct atl_h3_request {
     int capsules;         /* capsule-protocol: ?1 */
 } atl_h3_request;
 
+/* A further field of a response. */
+typedef struct atl_h3_field {
+    const char *name; /* lower case */
+    const char *value;
+} atl_h3_field;
+#define ATL_H3_FIELDS_MAX 6
+
 typedef struct atl_h3_ops {
     /* Usable: the QUIC connection is confirmed and, on the client, the peer's SETTINGS allow
      * extended CONNECT. */
@@ -63,9 +70,20 @@ void atl_h3_goaway(atl_h3 *h3);
 /* Client: opens a request; an extended CONNECT stays open for writing when protocol is set. */
 int32_t atl_h3_open(atl_h3 *h3, const atl_h3_request *request, void *stream_user,
                     atl_h3_stream **out);
+/* The same for a request that is no CONNECT, with a whole body of at most 1 MiB, copied, and its
+ * type (may be NULL). ATLAS_ERR_TOO_LARGE. */
+int32_t atl_h3_open_with(atl_h3 *h3, const atl_h3_request *request, const char *content_type,
+                         const void *body, size_t len, void *stream_user, atl_h3_stream **out);
 /* Server: a whole response, copied. */
 int32_t atl_h3_respond(atl_h3_stream *stream, int32_t status, const char *content_type,
                        const void *body, size_t len);
+/* The same with further fields, at most ATL_H3_FIELDS_MAX. */
+int32_t atl_h3_respond_with(atl_h3_stream *stream, int32_t status, const char *content_type,
+                            const atl_h3_field *fields, size_t n_fields, const void *body,
+                            size_t len);
+/* Server: how many requests a second the client may send in the long run, and at once. At first 32
+ * and 256. 0: no limit. */
+void atl_h3_set_request_rate(atl_h3 *h3, uint64_t rate, uint64_t burst);
 /* Server: 200 for an extended CONNECT; the stream stays open both ways. */
 int32_t atl_h3_accept(atl_h3_stream *stream);
 /* Queues bytes on an open CONNECT stream, copied. ATLAS_ERR_AGAIN when more than 64 KiB wait

@@ -165,6 +165,12 @@ static const struct {
     {ATLAS_OPT_UPGRADE, 1, 0, 1, 0},
     {ATLAS_OPT_KEEPALIVE_MAX_MS, 60000, 1000, 600000, 0},
     {ATLAS_OPT_IDLE_MODE_MAX_S, 3600, 0, 86400, 0},
+    {ATLAS_OPT_AUTORELAY, 1, 0, 2, 0},
+    {ATLAS_OPT_AUTORELAY_COUNT, 3, 1, 8, 0},
+    {ATLAS_OPT_RECORD_LIFETIME_S, 3600, 60, 86400, 0},
+    {ATLAS_OPT_REGISTRY_MAX_RECORDS, 1000000, 1, 100000000, 0},
+    {ATLAS_OPT_REGISTRY_MAX_PER_IPV4, 256, 1, 100000000, 0},
+    {ATLAS_OPT_REGISTRY_MAX_PER_IPV6_64, 256, 1, 100000000, 0},
     {ATLAS_OPT_MAX_CONNECTIONS, 1024, 1, 1000000, 0},
     {ATLAS_OPT_MAX_STREAMS, 128, 1, 65535, 0},
     {ATLAS_OPT_MAX_MESSAGE_SIZE, 1048576, 1, 1u << 30, 0},
@@ -203,9 +209,9 @@ static void test_options(void **state) {
         assert_int_equal(atlas_set_u64(ctx, table[i].option, table[i].initial), ATLAS_OK);
     }
     assert_int_equal(atlas_set_u64(ctx, 0, 0), ATLAS_ERR_INVALID);
-    assert_int_equal(atlas_set_u64(ctx, 31, 0), ATLAS_ERR_INVALID);
+    assert_int_equal(atlas_set_u64(ctx, 37, 0), ATLAS_ERR_INVALID);
     assert_int_equal(atlas_set_u64(ctx, ATLAS_OPT_BIND4, 0), ATLAS_ERR_INVALID);
-    assert_int_equal(atlas_get_u64(ctx, 31, &value), ATLAS_ERR_INVALID);
+    assert_int_equal(atlas_get_u64(ctx, 37, &value), ATLAS_ERR_INVALID);
     assert_int_equal(atlas_set_str(ctx, ATLAS_OPT_BIND4, "127.0.0.1"), ATLAS_OK);
     assert_int_equal(atlas_set_str(ctx, ATLAS_OPT_BIND4, "::1"), ATLAS_ERR_INVALID);
     assert_int_equal(atlas_set_str(ctx, ATLAS_OPT_BIND6, "127.0.0.1"), ATLAS_ERR_INVALID);

@@ -17,8 +17,9 @@ typedef struct category_row {
 } category_row;
 
 static const category_row CATEGORIES[] = {
-    {-1, -100, "general"}, {-100, -200, "format"}, {-200, -300, "network"}, {-300, -400, "stun"},
-    {-400, -500, "quic"},  {-500, -600, "relay"},  {-600, -700, "peer"},
+    {-1, -100, "general"}, {-100, -200, "format"},    {-200, -300, "network"},
+    {-300, -400, "stun"},  {-400, -500, "quic"},      {-500, -600, "relay"},
+    {-600, -700, "peer"},  {-700, -800, "discovery"},
 };
 
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
@@ -50,14 +51,14 @@ static void every_code_has_its_own_name_and_text(void **state) {
     int32_t b;
 
     (void)state;
-    for (a = 0; a > -700; a--) {
+    for (a = 0; a > -800; a--) {
         if (!is_known(a)) {
             assert_string_equal(atlas_error_text(a), "unknown error code");
             continue;
         }
         assert_memory_equal(atlas_error_name(a), "ATLAS_", 6);
         assert_true(strlen(atlas_error_text(a)) > 5);
-        for (b = a - 1; b > -700; b--) {
+        for (b = a - 1; b > -800; b--) {
             if (is_known(b)) {
                 assert_string_not_equal(atlas_error_name(a), atlas_error_name(b));
                 assert_string_not_equal(atlas_error_text(a), atlas_error_text(b));
@@ -85,6 +86,8 @@ static void numbers_do_not_move(void **state) {
         {-408, "ATLAS_ERR_HANDSHAKE_TIMEOUT"},
         {-600, "ATLAS_ERR_DIAL"},
         {-605, "ATLAS_ERR_SELF"},
+        {-700, "ATLAS_ERR_RECORD_OLD"},
+        {-709, "ATLAS_ERR_SELFTEST"},
     };
     size_t i;
 
@@ -99,7 +102,7 @@ static void numbers_do_not_move(void **state) {
 }
 
 static void unknown_codes(void **state) {
-    static const int32_t CODES[] = {1, 100, INT32_MAX, -700, -701, -1000, INT32_MIN};
+    static const int32_t CODES[] = {1, 100, INT32_MAX, -800, -801, -1000, INT32_MIN};
     size_t i;
 
     (void)state;
