@@ -14,8 +14,6 @@ typedef struct failed_item {
     char text[ATL_HOST_MAX];
 } failed_item;
 
-static void step(struct atl_dial *dial);
-
 /* ---- failures ---- */
 
 static void drop_failed(atlas_conn *conn, atl_item *item) {
@@ -125,7 +123,7 @@ void atl_attempt_fail(atl_attempt *at, int32_t code, const char *text) {
     dial->relay_failed |= (uint8_t)(at->entry != NULL);
     attempt_free(at);
     if (!dial->stepping) {
-        step(dial);
+        atl_dial_step(dial);
     }
 }
 
@@ -199,7 +197,7 @@ static void on_resolved(void *user, int32_t status, const atl_addr *addrs, size_
     at->addr.addr = addrs[0];
     at->state = ATL_ATTEMPT_WAITING;
     if (dial->direct_timer.deadline == ATLAS_NO_DEADLINE) {
-        step(dial);
+        atl_dial_step(dial);
     }
 }
 
@@ -251,22 +249,27 @@ static void fail(struct atl_dial *dial) {
     atl_conn_ended(dial->conn, ATLAS_ERR_DIAL, 0, dial->text);
 }
 
-/* Something has failed, or was resolved: what comes next comes now. */
-static void step(struct atl_dial *dial) {
+/* Nothing is left to try, and nothing more will be found. */
+static int is_over(const struct atl_dial *dial) {
+    return dial->direct_left == 0 && dial->relays_left == 0 && !dial->finding;
+}
+
+/* Something has failed, was resolved, or was found: what comes next comes now. */
+void atl_dial_step(struct atl_dial *dial) {
     dial->stepping = 1;
     start_direct(dial);
     if (dial->relay_failed || (dial->direct_left == 0 && dial->relays_left == 0)) {
         atl_dial_start_relay(dial);
     }
     dial->stepping = 0;
-    if (dial->direct_left == 0 && dial->relays_left == 0) {
+    if (is_over(dial)) {
         fail(dial);
     }
 }
 
 static void on_direct_timer(atl_timer *timer, uint64_t now) {
     (void)now;
-    step(timer->user);
+    atl_dial_step(timer->user);
 }
 
 static void on_relay_timer(atl_timer *timer, uint64_t now) {
@@ -276,7 +279,7 @@ static void on_relay_timer(atl_timer *timer, uint64_t now) {
     dial->stepping = 1;
     atl_dial_start_relay(dial);
     dial->stepping = 0;
-    if (dial->direct_left == 0 && dial->relays_left == 0) {
+    if (is_over(dial)) {
         fail(dial);
     }
 }
@@ -286,6 +289,9 @@ static void on_deadline(atl_timer *timer, uint64_t now) {
 
     (void)now;
     dial->stepping = 1;
+    if (atl_list_empty(&dial->attempts)) {
+        atl_dial_add_text(dial, "look-up", "nothing was found before the dial's deadline");
+    }
     while (!atl_list_empty(&dial->attempts)) {
         atl_attempt *at = ATL_CONTAINER(dial->attempts.next, atl_attempt, node);
 
@@ -301,38 +307,20 @@ void atl_dial_free(atlas_conn *conn) {
         return;
     }
     conn->dial = NULL;
+    atl_dial_stop_finding(dial);
     while (!atl_list_empty(&dial->attempts)) {
         attempt_free(ATL_CONTAINER(dial->attempts.next, atl_attempt, node));
     }
     atl_timer_clear(dial->peers->loop, &dial->deadline);
     atl_timer_clear(dial->peers->loop, &dial->direct_timer);
     atl_timer_clear(dial->peers->loop, &dial->relay_timer);
-    if (dial->only != NULL) {
-        atl_relay_entry_unuse(dial->only);
-    }
+    atl_dial_free_ways(dial);
     atl_free(atl_conn_env(conn), dial);
 }
 
 /* ---- beginning ---- */
 
-static int32_t add_direct(struct atl_dial *dial, const atl_maddr *addr) {
-    atl_attempt *at;
-
-    if (dial->direct >= ATL_DIAL_CANDIDATES) {
-        return ATLAS_OK;
-    }
-    at = atl_attempt_new(
-        dial, addr->host_kind == ATL_HOST_IP ? ATL_ATTEMPT_WAITING : ATL_ATTEMPT_RESOLVING);
-    if (at == NULL) {
-        return ATLAS_ERR_NOMEM;
-    }
-    at->addr = *addr;
-    dial->direct++;
-    dial->direct_left++;
-    return at->state == ATL_ATTEMPT_RESOLVING ? resolve(at) : ATLAS_OK;
-}
-
-static int known(const struct atl_dial *dial, const atl_maddr *addr) {
+int atl_dial_knows(const struct atl_dial *dial, const atl_maddr *addr) {
     atl_list *node;
 
     for (node = dial->attempts.next; node != &dial->attempts; node = node->next) {
@@ -347,6 +335,23 @@ static int known(const struct atl_dial *dial, const atl_maddr *addr) {
     return 0;
 }
 
+int32_t atl_dial_add_direct(struct atl_dial *dial, const atl_maddr *addr) {
+    atl_attempt *at;
+
+    if (dial->direct >= ATL_DIAL_CANDIDATES || atl_dial_knows(dial, addr)) {
+        return ATLAS_OK;
+    }
+    at = atl_attempt_new(
+        dial, addr->host_kind == ATL_HOST_IP ? ATL_ATTEMPT_WAITING : ATL_ATTEMPT_RESOLVING);
+    if (at == NULL) {
+        return ATLAS_ERR_NOMEM;
+    }
+    at->addr = *addr;
+    dial->direct++;
+    dial->direct_left++;
+    return at->state == ATL_ATTEMPT_RESOLVING ? resolve(at) : ATLAS_OK;
+}
+
 /* The target's own address, then those of the address book, the newest first. */
 static int32_t collect_direct(struct atl_dial *dial, const atl_maddr *target) {
     const atl_book_peer *peer = atl_book_get(&dial->peers->book, &target->peer);
@@ -354,33 +359,24 @@ static int32_t collect_direct(struct atl_dial *dial, const atl_maddr *target) {
     atl_list *node;
 
     if (target->host_kind != ATL_HOST_NONE) {
-        rv = add_direct(dial, target);
+        rv = atl_dial_add_direct(dial, target);
     }
     if (peer == NULL) {
         return rv;
     }
     for (node = peer->addrs.prev; node != &peer->addrs && rv == ATLAS_OK; node = node->prev) {
-        const atl_maddr *addr = &ATL_CONTAINER(node, atl_book_addr, node)->addr;
-
-        if (!known(dial, addr)) {
-            rv = add_direct(dial, addr);
-        }
+        rv = atl_dial_add_direct(dial, &ATL_CONTAINER(node, atl_book_addr, node)->addr);
     }
     return rv;
 }
 
-static int32_t collect(struct atl_dial *dial, const atl_maddr *target) {
+/* The one relay of a circuit address. */
+static int32_t collect_circuit(struct atl_dial *dial, const atl_maddr *target) {
     atl_peers *peers = dial->peers;
-    atl_maddr relay;
+    atl_relay_entry *entry;
+    atl_maddr relay = *target;
     int32_t rv;
 
-    if (!target->has_relay) {
-        dial->use_relays = peers->limits.enable_relay && peers->relays.configured > 0;
-        rv = collect_direct(dial, target);
-        return rv == ATLAS_OK && dial->direct == 0 && !atl_dial_relays_remain(dial)
-                   ? ATLAS_ERR_NO_ADDRESS
-                   : rv;
-    }
     if (!peers->limits.enable_relay) {
         return ATLAS_ERR_RELAY_DISABLED;
     }
@@ -388,16 +384,38 @@ static int32_t collect(struct atl_dial *dial, const atl_maddr *target) {
         atl_peer_id_equal(&target->relay, &peers->self)) {
         return ATLAS_ERR_SELF;
     }
-    relay = *target;
     relay.has_relay = 0;
     relay.peer = target->relay;
     memset(&relay.relay, 0, sizeof(relay.relay));
-    rv = atl_relays_find(&peers->relays, &relay, &dial->only);
+    rv = atl_relays_find(&peers->relays, &relay, &entry);
     if (rv == ATLAS_OK) {
-        atl_relay_entry_use(dial->only);
-        dial->use_relays = 1;
+        rv = atl_dial_add_way(dial, entry, 1);
     }
+    dial->use_relays = 1;
     return rv;
+}
+
+static int32_t collect(struct atl_dial *dial, const atl_maddr *target) {
+    atl_peers *peers = dial->peers;
+    atl_relay_entry *entry = NULL;
+    int32_t rv;
+
+    if (target->has_relay) {
+        return collect_circuit(dial, target);
+    }
+    dial->use_relays = peers->limits.enable_relay;
+    rv = collect_direct(dial, target);
+    while (rv == ATLAS_OK && dial->use_relays &&
+           (entry = atl_relays_next_own(&peers->relays, entry)) != NULL) {
+        rv = atl_dial_add_way(dial, entry, 0);
+    }
+    if (rv == ATLAS_OK && target->host_kind == ATL_HOST_NONE) {
+        /* an id alone: where the peer is may be known, or be found out */
+        atl_dial_find(dial);
+    }
+    return rv == ATLAS_OK && dial->direct == 0 && !dial->finding && !atl_dial_relays_remain(dial)
+               ? ATLAS_ERR_NO_ADDRESS
+               : rv;
 }
 
 static struct atl_dial *dial_new(atlas_conn *conn, uint64_t timeout) {
@@ -410,6 +428,7 @@ static struct atl_dial *dial_new(atlas_conn *conn, uint64_t timeout) {
     dial->peers = conn->peers;
     dial->ends = atl_conn_now(conn) + timeout;
     atl_list_init(&dial->attempts);
+    atl_list_init(&dial->ways);
     atl_timer_init(&dial->deadline, on_deadline, dial);
     atl_timer_init(&dial->direct_timer, on_direct_timer, dial);
     atl_timer_init(&dial->relay_timer, on_relay_timer, dial);
@@ -443,10 +462,11 @@ int32_t atl_dial_start(atl_peers *peers, const atl_maddr *target, uint64_t timeo
     /* everything else happens in the drive call */
     atl_timer_set(peers->loop, &dial->deadline, dial->ends);
     atl_timer_set(peers->loop, &dial->direct_timer, dial->direct > 0 ? now : ATLAS_NO_DEADLINE);
-    if (dial->use_relays) {
+    if (atl_dial_relays_remain(dial)) {
         atl_timer_set(peers->loop, &dial->relay_timer,
                       dial->direct > 0 ? now + peers->limits.relay_delay : now);
     }
+    dial->started = 1;
     *out = conn;
     return ATLAS_OK;
 }

@@ -20,6 +20,29 @@ struct atl_peers;
  * ATLAS_ERR_SHUTDOWN. */
 int32_t atl_dial_start(struct atl_peers *peers, const atl_maddr *target, uint64_t timeout,
                        const atlas_conn_callbacks *callbacks, void *user, atlas_conn **out);
+/* ---- what is found out while a dial goes on: peer/dial_found.c ---- */
+
+/* Who looks up where peers are (discovery/). */
+struct atl_finder {
+    void *user;
+    /* A dial to an id alone begins. What is known is told with atl_dial_found(), from inside this
+     * call or later; atl_dial_found_end() says that nothing more will come. 1: more may come. */
+    int (*begin)(void *user, struct atl_dial *dial, const atl_peer_id *peer);
+    /* The dial has ended before that: it must not be told of any more. */
+    void (*end)(void *user, struct atl_dial *dial);
+};
+
+/* Addresses that the peer says it has: direct ones, and circuits of relays (their transport with
+ * them). What nobody may make this node write to is left out. */
+void atl_dial_found(struct atl_dial *dial, const atl_maddr *addrs, size_t n);
+/* One who was asked has failed: kept among the reasons. */
+void atl_dial_found_failed(struct atl_dial *dial, const char *whom, const char *text);
+void atl_dial_found_end(struct atl_dial *dial);
+
+/* For dial.c: asks the finder, if there is one; and tells it that the dial has ended. */
+void atl_dial_find(struct atl_dial *dial);
+void atl_dial_stop_finding(struct atl_dial *dial);
+
 /* Ends the dial of a connection without events: attempts are dropped quietly. */
 void atl_dial_free(atlas_conn *conn);
 

@@ -28,45 +28,79 @@ static void on_failed(void *user, atl_relay_request *request, int32_t code, cons
 
 static const atl_relay_request_ops request_ops = {.on_ready = on_ready, .on_failed = on_failed};
 
-/* The relay whose turn it is, and its index among the configured ones; NULL: all had theirs. A
- * relay is no way to itself; each has one entry. */
-static atl_relay_entry *next_relay(const struct atl_dial *dial, size_t *index) {
-    atl_relay_entry *best = NULL;
-    atl_relay_entry *entry;
-    size_t i;
+/* How soon a relay is asked: the healthiest first. Where the peer says that it is, nothing known
+ * against that is as good as a connection to another that may not know it. */
+static uint32_t rank(const atl_dial_way *way) {
+    uint32_t health = atl_relay_entry_health(way->entry);
 
-    if (dial->only != NULL) {
-        return dial->only_asked ? NULL : dial->only;
-    }
-    for (i = 0; (entry = atl_relays_at(&dial->peers->relays, i)) != NULL; i++) {
-        if ((dial->asked & (UINT64_C(1) << i)) != 0 ||
-            atl_peer_id_equal(&entry->addr.peer, &dial->conn->peer)) {
-            continue;
-        }
-        if (best == NULL || atl_relay_entry_health(entry) < atl_relay_entry_health(best)) {
-            best = entry;
-            *index = i;
+    return way->named && health == ATL_RELAY_HEALTH_COLD ? ATL_RELAY_HEALTH_WARM : health;
+}
+
+/* The relay whose turn it is, or NULL: all had theirs. A relay is no way to itself. */
+static atl_dial_way *next_way(const struct atl_dial *dial) {
+    atl_dial_way *best = NULL;
+    atl_list *node;
+
+    for (node = dial->ways.next; node != &dial->ways; node = node->next) {
+        atl_dial_way *way = ATL_CONTAINER(node, atl_dial_way, node);
+
+        if (!way->asked && !atl_peer_id_equal(&way->entry->addr.peer, &dial->conn->peer) &&
+            (best == NULL || rank(way) < rank(best))) {
+            best = way;
         }
     }
     return best;
 }
 
 int atl_dial_relays_remain(const struct atl_dial *dial) {
-    size_t index;
-
-    return dial->use_relays && next_relay(dial, &index) != NULL;
+    return dial->use_relays && next_way(dial) != NULL;
 }
 
-static atl_relay_entry *take_relay(struct atl_dial *dial) {
-    size_t index = 0;
-    atl_relay_entry *entry = dial->use_relays ? next_relay(dial, &index) : NULL;
+static atl_relay_entry *take_relay(const struct atl_dial *dial) {
+    atl_dial_way *way = dial->use_relays ? next_way(dial) : NULL;
 
-    if (dial->only != NULL) {
-        dial->only_asked = 1;
-    } else if (entry != NULL) {
-        dial->asked |= UINT64_C(1) << index;
+    if (way == NULL) {
+        return NULL;
     }
-    return entry;
+    way->asked = 1;
+    return way->entry;
+}
+
+int32_t atl_dial_add_way(struct atl_dial *dial, atl_relay_entry *entry, int named) {
+    atl_dial_way *way;
+    atl_list *node;
+
+    for (node = dial->ways.next; node != &dial->ways; node = node->next) {
+        way = ATL_CONTAINER(node, atl_dial_way, node);
+        if (way->entry == entry) {
+            way->named |= (uint8_t)(named != 0);
+            return ATLAS_OK;
+        }
+    }
+    way = atl_calloc(atl_conn_env(dial->conn), 1, sizeof(*way));
+    if (way == NULL) {
+        return ATLAS_ERR_NOMEM;
+    }
+    way->entry = entry;
+    way->named = named != 0;
+    atl_relay_entry_use(entry);
+    if (named) {
+        atl_list_prepend(&dial->ways, &way->node);
+    } else {
+        atl_list_append(&dial->ways, &way->node);
+    }
+    return ATLAS_OK;
+}
+
+void atl_dial_free_ways(struct atl_dial *dial) {
+    atl_list *node;
+
+    while ((node = atl_list_pop(&dial->ways)) != NULL) {
+        atl_dial_way *way = ATL_CONTAINER(node, atl_dial_way, node);
+
+        atl_relay_entry_unuse(way->entry);
+        atl_free(atl_conn_env(dial->conn), way);
+    }
 }
 
 static int32_t ask_relay(atl_attempt *at) {

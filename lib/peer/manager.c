@@ -39,6 +39,7 @@ void atl_peers_free(atl_peers *peers) {
     atl_relays_free(&peers->relays);
     atl_network_close(peers);
     atl_book_free(&peers->book);
+    atl_source_limit_free(peers->found);
 }
 
 int32_t atl_peers_open(atl_peers *peers, atl_endpoint *ep, atl_stun_client *stun) {

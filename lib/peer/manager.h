@@ -3,6 +3,7 @@
 #ifndef ATL_PEER_MANAGER_H
 #define ATL_PEER_MANAGER_H
 
+#include "base/bucket.h"
 #include "peer/book.h"
 #include "peer/candidates.h"
 #include "peer/keepalive.h"
@@ -27,6 +28,8 @@ typedef struct atl_peer_limits {
     uint8_t upgrade; /* look for direct paths */
 } atl_peer_limits;
 
+struct atl_finder; /* peer/dial.h */
+
 typedef struct atl_peers {
     atl_loop *loop;
     const atl_io *io;
@@ -39,6 +42,15 @@ typedef struct atl_peers {
     size_t count;
     atl_relays relays;
     atl_book book;
+    const struct atl_finder *finder; /* looks up where peers are; NULL: nobody does */
+    uint8_t local_found;     /* they were looked up on this machine: its addresses may be named */
+    atl_source_limit *found; /* how often one address that was found is dialled; NULL before need */
+    void *record_user;
+    /* A peer has told its own record (a signed envelope, not checked yet): a negative code ends the
+     * connection. NULL: records are not of interest. */
+    int32_t (*on_record)(void *user, const atl_peer_id *peer, const uint8_t *data, size_t len);
+    const uint8_t *record; /* this node's own, told to every peer; NULL: none */
+    size_t record_len;
     /* peer/network.c */
     atl_stun_client *stun;
     atl_candidates *candidates; /* NULL before the sockets are open */

@@ -326,6 +326,20 @@ atl_relay_entry *atl_relays_at(const atl_relays *relays, size_t index) {
     return ATL_CONTAINER(node, atl_relay_entry, node);
 }
 
+atl_relay_entry *atl_relays_next_own(const atl_relays *relays, const atl_relay_entry *entry) {
+    atl_list *node = entry == NULL ? relays->entries.next : entry->node.next;
+
+    while (node != &relays->entries) {
+        atl_relay_entry *next = ATL_CONTAINER(node, atl_relay_entry, node);
+
+        if (next->configured) {
+            return next;
+        }
+        node = node->next;
+    }
+    return NULL;
+}
+
 uint32_t atl_relay_entry_health(const atl_relay_entry *entry) {
     return entry->client == NULL ? ATL_RELAY_HEALTH_COLD : atl_relay_client_health(entry->client);
 }

@@ -54,6 +54,9 @@ int32_t atl_relays_named(atl_relays *relays, const atl_maddr *addr, int may_make
                          atl_relay_entry **out);
 /* By configured order; NULL past the last. */
 atl_relay_entry *atl_relays_at(const atl_relays *relays, size_t index);
+/* The relays that this node counts as its own, one after the other, in order of preference: `entry`
+ * NULL for the first; NULL past the last. */
+atl_relay_entry *atl_relays_next_own(const atl_relays *relays, const atl_relay_entry *entry);
 /* Configured relays and others in use, by health and then by order: at most `cap`, none that only a
  * peer has named. */
 size_t atl_relays_ranked(const atl_relays *relays, atl_relay_entry **out, size_t cap);
