@@ -14,6 +14,8 @@ uint64_t atl_ctrl_known(void *user, uint64_t type) {
     case ATL_CTRL_PATH_REQUEST:
     case ATL_CTRL_SLEEP:
         return ATL_CTRL_VALUE_MAX;
+    case ATL_CTRL_RECORD:
+        return ATL_CTRL_RECORD_VALUE_MAX;
     default:
         return 0;
     }
@@ -469,6 +471,32 @@ int32_t atl_ctrl_sleep_decode(const uint8_t *value, size_t len, atl_ctrl_sleep *
     if (status == ATLAS_OK) {
         out->seconds =
             params[0].number > ATL_CTRL_SLEEP_MAX ? ATL_CTRL_SLEEP_MAX : params[0].number;
+    }
+    return status;
+}
+
+/* ---- record ---- */
+
+int32_t atl_ctrl_record_encode(const atl_ctrl_record *msg, uint8_t *buf, size_t cap, size_t *len) {
+    atl_capsule_writer writer;
+
+    if (msg->len == 0 || msg->len > ATL_CTRL_RECORD_MAX) {
+        return ATLAS_ERR_INVALID;
+    }
+    atl_capsule_begin(&writer, buf, cap, ATL_CTRL_RECORD);
+    atl_capsule_param(&writer, ATL_CTRL_P_ENVELOPE, msg->data, msg->len);
+    return atl_capsule_end(&writer, len);
+}
+
+int32_t atl_ctrl_record_decode(const uint8_t *value, size_t len, atl_ctrl_record *out) {
+    atl_param params[] = {
+        {.id = ATL_CTRL_P_ENVELOPE, .required = 1, .min = 1, .max = ATL_CTRL_RECORD_MAX},
+    };
+    int32_t status = atl_params_read(value, len, params, ATL_COUNT(params));
+
+    if (status == ATLAS_OK) {
+        out->data = params[0].data;
+        out->len = params[0].len;
     }
     return status;
 }

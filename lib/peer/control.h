@@ -17,6 +17,7 @@
 #define ATL_CTRL_PONG UINT64_C(0x2a7a5106)
 #define ATL_CTRL_DISCONNECT UINT64_C(0x2a7a5107)
 #define ATL_CTRL_SLEEP UINT64_C(0x2a7a5108)
+#define ATL_CTRL_RECORD UINT64_C(0x2a7a5109)
 
 /* Parameters. */
 #define ATL_CTRL_P_VERSION 0x01    /* uint */
@@ -36,12 +37,16 @@
 #define ATL_CTRL_P_RELAY 0x0d    /* a peer id, in the binary form of the relay's messages */
 #define ATL_CTRL_P_SECONDS 0x0e  /* uint */
 #define ATL_CTRL_P_PATIENCE 0x0f /* uint: milliseconds */
+#define ATL_CTRL_P_ENVELOPE 0x10 /* at most ATL_CTRL_RECORD_MAX bytes */
 
 #define ATL_CTRL_VERSION 1
-#define ATL_CTRL_AGENT_MAX 64     /* bytes, the NUL not counted */
-#define ATL_CTRL_REASON_MAX 256   /* bytes, the NUL not counted */
-#define ATL_CTRL_MESSAGE_MAX 1056 /* every message that an encoder writes fits into this */
-#define ATL_CTRL_VALUE_MAX 1024   /* longest value accepted */
+#define ATL_CTRL_AGENT_MAX 64          /* bytes, the NUL not counted */
+#define ATL_CTRL_REASON_MAX 256        /* bytes, the NUL not counted */
+#define ATL_CTRL_MESSAGE_MAX 1056      /* every message that an encoder writes fits into this */
+#define ATL_CTRL_VALUE_MAX 1024        /* longest value accepted */
+#define ATL_CTRL_RECORD_MAX 2048       /* bytes of a signed peer record */
+#define ATL_CTRL_RECORD_MESSAGE 2080   /* a Record message fits into this */
+#define ATL_CTRL_RECORD_VALUE_MAX 2064 /* its longest value accepted */
 #define ATL_CTRL_RELAYS_MAX 4
 #define ATL_CTRL_SLEEP_MAX 86400 /* seconds: a longer sleep decodes to this */
 
@@ -98,6 +103,13 @@ typedef struct atl_ctrl_sleep {
     uint64_t seconds;
 } atl_ctrl_sleep;
 
+/* The sender's own peer record, as it is published: a signed envelope, of which nothing but the
+ * length is looked at here. */
+typedef struct atl_ctrl_record {
+    const uint8_t *data;
+    size_t len;
+} atl_ctrl_record;
+
 /* For atl_capsule_parser: the limit of the messages above, 0 for the rest. */
 uint64_t atl_ctrl_known(void *user, uint64_t type);
 
@@ -116,6 +128,8 @@ int32_t atl_ctrl_punch_encode(const atl_ctrl_punch *msg, uint8_t *buf, size_t ca
 int32_t atl_ctrl_path_request_encode(const atl_ctrl_path_request *msg, uint8_t *buf, size_t cap,
                                      size_t *len);
 int32_t atl_ctrl_sleep_encode(const atl_ctrl_sleep *msg, uint8_t *buf, size_t cap, size_t *len);
+/* ATLAS_ERR_INVALID also when it is empty or too long. */
+int32_t atl_ctrl_record_encode(const atl_ctrl_record *msg, uint8_t *buf, size_t cap, size_t *len);
 
 /* A capsule's value. ATLAS_OK, ATLAS_ERR_TRUNCATED, ATLAS_ERR_DUPLICATE, ATLAS_ERR_MALFORMED. `out`
  * is untouched on failure. Ping and Pong have the same form. */
@@ -130,5 +144,7 @@ int32_t atl_ctrl_punch_decode(const uint8_t *value, size_t len, atl_ctrl_punch *
 /* The member that its kind does not need is zero. */
 int32_t atl_ctrl_path_request_decode(const uint8_t *value, size_t len, atl_ctrl_path_request *out);
 int32_t atl_ctrl_sleep_decode(const uint8_t *value, size_t len, atl_ctrl_sleep *out);
+/* `out->data` points into the value. */
+int32_t atl_ctrl_record_decode(const uint8_t *value, size_t len, atl_ctrl_record *out);
 
 #endif

@@ -3,6 +3,7 @@
 #include "peer/codes.h"
 #include "peer/conn.h"
 #include "peer/manager.h"
+#include "peer/told_record.h"
 #include "peer/upgrade.h"
 #include "peer/upkeep.h"
 
@@ -219,6 +220,9 @@ static int32_t on_hello(atlas_conn *conn, const uint8_t *value, size_t len) {
             atl_conn_hello(conn);
         }
     }
+    if (rv == ATLAS_OK) {
+        atl_told_record_begin(conn);
+    }
     return rv;
 }
 
@@ -269,6 +273,8 @@ static int32_t on_capsule(void *user, uint64_t type, const uint8_t *value, size_
         return on_path_request(conn, value, len);
     case ATL_CTRL_SLEEP:
         return on_sleep(conn, value, len);
+    case ATL_CTRL_RECORD:
+        return atl_told_record_on_capsule(conn, value, len);
     default:
         return ATLAS_OK;
     }

@@ -3,6 +3,7 @@
 #ifndef ATL_PEER_CONTROL_STREAM_H
 #define ATL_PEER_CONTROL_STREAM_H
 
+#include "base/bucket.h"
 #include "base/list.h"
 #include "peer/control.h"
 #include "quic/conn.h"
@@ -17,7 +18,8 @@ typedef struct atl_control {
     atl_list pings;    /* sent, not answered */
     size_t ping_count; /* those, and answered ones that were not delivered */
     uint64_t next_ping;
-    uint8_t hello; /* came */
+    atl_bucket records; /* of the peer's that are looked at */
+    uint8_t hello;      /* came */
     uint8_t asked_disconnect;
 } atl_control;
 

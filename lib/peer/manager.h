@@ -30,6 +30,22 @@ typedef struct atl_peer_limits {
 
 struct atl_finder; /* peer/dial.h */
 
+/* What those above want to hear of (discovery/). */
+typedef struct atl_peers_watch {
+    void *user;
+    /* A peer has told its own record (a signed envelope, not checked yet): a negative code ends the
+     * connection. */
+    int32_t (*on_record)(void *user, const atl_peer_id *peer, const uint8_t *data, size_t len);
+    /* News of a relay, as atl_relays.on_observed. */
+    void (*on_relay)(void *user, atl_relay_entry *entry);
+    /* The list of candidates has changed. */
+    void (*on_candidates)(void *user);
+    /* The host's network has changed. */
+    void (*on_network)(void *user);
+    /* Idle mode has begun or ended. */
+    void (*on_idle)(void *user, int on);
+} atl_peers_watch;
+
 typedef struct atl_peers {
     atl_loop *loop;
     const atl_io *io;
@@ -45,11 +61,8 @@ typedef struct atl_peers {
     const struct atl_finder *finder; /* looks up where peers are; NULL: nobody does */
     uint8_t local_found;     /* they were looked up on this machine: its addresses may be named */
     atl_source_limit *found; /* how often one address that was found is dialled; NULL before need */
-    void *record_user;
-    /* A peer has told its own record (a signed envelope, not checked yet): a negative code ends the
-     * connection. NULL: records are not of interest. */
-    int32_t (*on_record)(void *user, const atl_peer_id *peer, const uint8_t *data, size_t len);
-    const uint8_t *record; /* this node's own, told to every peer; NULL: none */
+    const struct atl_peers_watch *watch; /* who else wants to know; NULL: nobody */
+    const uint8_t *record;               /* this node's own, told to every peer; NULL: none */
     size_t record_len;
     /* peer/network.c */
     atl_stun_client *stun;

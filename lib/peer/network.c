@@ -82,6 +82,9 @@ static void on_candidates(void *user) {
     for (node = peers->conns.next; node != &peers->conns; node = node->next) {
         atl_upgrade_changed(ATL_CONTAINER(node, atlas_conn, node));
     }
+    if (peers->watch != NULL) {
+        peers->watch->on_candidates(peers->watch->user);
+    }
 }
 
 /* News of a relay: its address is a STUN server, what it saw is a candidate, and a connection that
@@ -113,6 +116,9 @@ static void on_relay(atl_peers *peers, atl_relay_entry *entry) {
         }
         /* where this node can be reached may have changed */
         atl_upgrade_told_relays(conn);
+    }
+    if (peers->watch != NULL) {
+        peers->watch->on_relay(peers->watch->user, entry);
     }
 }
 
@@ -171,6 +177,9 @@ static void changed(atl_peers *peers) {
     for (node = peers->conns.next; node != &peers->conns; node = node->next) {
         atl_paths_network_changed(ATL_CONTAINER(node, atlas_conn, node));
     }
+    if (peers->watch != NULL) {
+        peers->watch->on_network(peers->watch->user);
+    }
 }
 
 /* The system tells of much that changes nothing here: routes that flap, links of containers. */
@@ -215,6 +224,9 @@ void atl_peers_set_idle(atl_peers *peers, int on) {
     atl_relays_set_idle(&peers->relays, on);
     if (peers->candidates != NULL) {
         atl_candidates_set_idle(peers->candidates, on);
+    }
+    if (peers->watch != NULL) {
+        peers->watch->on_idle(peers->watch->user, on);
     }
     if (!on) {
         atl_peers_network_changed(peers);
@@ -276,14 +288,13 @@ void atl_network_close(atl_peers *peers) {
 }
 
 void atl_network_gather(atl_peers *peers) {
-    const atl_relay_entry *entry;
-    size_t i;
+    const atl_relay_entry *entry = NULL;
 
     if (peers->candidates == NULL || !peers->limits.upgrade) {
         return;
     }
-    for (i = 0; peers->limits.enable_relay && (entry = atl_relays_at(&peers->relays, i)) != NULL;
-         i++) {
+    while (peers->limits.enable_relay &&
+           (entry = atl_relays_next_own(&peers->relays, entry)) != NULL) {
         if (entry->addr.host_kind == ATL_HOST_IP) {
             (void)atl_candidates_add_relay(peers->candidates, &entry->addr.addr);
         }

@@ -44,17 +44,19 @@ static int enabled(const atlas_conn *conn) {
 /* Relays where this node is announced, and a hash of them. */
 static size_t own_relays(const atl_peers *peers, atl_maddr out[ATL_CTRL_RELAYS_MAX],
                          uint64_t *hash) {
-    const atl_relay_entry *entry;
+    const atl_relay_entry *entry = NULL;
     size_t n = 0;
     size_t i;
 
     *hash = 1;
-    for (i = 0; n < ATL_CTRL_RELAYS_MAX && (entry = atl_relays_at(&peers->relays, i)) != NULL;
-         i++) {
+    while (n < ATL_CTRL_RELAYS_MAX &&
+           (entry = atl_relays_next_own(&peers->relays, entry)) != NULL) {
         if (entry->client != NULL &&
             atl_relay_client_state(entry->client) == ATLAS_RELAY_ANNOUNCED) {
             out[n++] = entry->addr;
-            *hash = *hash * 31 + i + 1;
+            for (i = 0; i < sizeof(entry->addr.peer.key); i++) {
+                *hash = *hash * 31 + entry->addr.peer.key[i] + 1;
+            }
         }
     }
     return n;

@@ -501,6 +501,44 @@ static void test_cut_everywhere(void **state) {
     }
 }
 
+/* The longest record fits, one byte more does not; either way the capsule is what is read back. */
+static void test_record(void **state) {
+    static const size_t LENGTHS[] = {1, 63, 64, 1000, ATL_CTRL_RECORD_MAX};
+    uint8_t record[ATL_CTRL_RECORD_MAX + 1];
+    uint8_t buf[ATL_CTRL_RECORD_MESSAGE];
+    atl_ctrl_record msg = {record, 0};
+    atl_ctrl_record got;
+    size_t len = 0;
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(record); i++) {
+        record[i] = (uint8_t)(i * 7);
+    }
+    for (size_t i = 0; i < sizeof(LENGTHS) / sizeof(LENGTHS[0]); i++) {
+        atl_reader reader;
+        uint64_t type;
+        uint64_t value_len;
+
+        msg.len = LENGTHS[i];
+        assert_int_equal(atl_ctrl_record_encode(&msg, buf, sizeof(buf), &len), ATLAS_OK);
+        atl_reader_init(&reader, buf, len);
+        assert_int_equal(atl_read_varint(&reader, &type), ATLAS_OK);
+        assert_int_equal(atl_read_varint(&reader, &value_len), ATLAS_OK);
+        assert_true(type == ATL_CTRL_RECORD);
+        assert_in_range(value_len, 1, ATL_CTRL_RECORD_VALUE_MAX);
+        assert_int_equal(atl_ctrl_record_decode(reader.data, reader.left, &got), ATLAS_OK);
+        assert_int_equal(got.len, msg.len);
+        assert_memory_equal(got.data, record, got.len);
+        assert_int_equal(atl_ctrl_record_decode(reader.data, reader.left - 1, &got),
+                         ATLAS_ERR_TRUNCATED);
+    }
+    msg.len = 0;
+    assert_int_equal(atl_ctrl_record_encode(&msg, buf, sizeof(buf), &len), ATLAS_ERR_INVALID);
+    msg.len = ATL_CTRL_RECORD_MAX + 1;
+    assert_int_equal(atl_ctrl_record_encode(&msg, buf, sizeof(buf), &len), ATLAS_ERR_INVALID);
+    assert_int_equal(atl_ctrl_record_decode(record, 0, &got), ATLAS_ERR_MALFORMED);
+}
+
 static void test_known(void **state) {
     (void)state;
     assert_int_equal(atl_ctrl_known(NULL, ATL_CTRL_HELLO), ATL_CTRL_VALUE_MAX);
@@ -509,7 +547,8 @@ static void test_known(void **state) {
     assert_int_equal(atl_ctrl_known(NULL, ATL_CTRL_PUNCH), ATL_CTRL_VALUE_MAX);
     assert_int_equal(atl_ctrl_known(NULL, ATL_CTRL_PATH_REQUEST), ATL_CTRL_VALUE_MAX);
     assert_int_equal(atl_ctrl_known(NULL, ATL_CTRL_SLEEP), ATL_CTRL_VALUE_MAX);
-    assert_int_equal(atl_ctrl_known(NULL, ATL_CTRL_SLEEP + 1), 0);
+    assert_int_equal(atl_ctrl_known(NULL, ATL_CTRL_RECORD), ATL_CTRL_RECORD_VALUE_MAX);
+    assert_int_equal(atl_ctrl_known(NULL, ATL_CTRL_RECORD + 1), 0);
     assert_int_equal(atl_ctrl_known(NULL, 0), 0);
 }
 
@@ -539,13 +578,14 @@ static void test_small_buffers(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_hello),      cmocka_unit_test(test_ping),
-        cmocka_unit_test(test_disconnect), cmocka_unit_test(test_refused),
-        cmocka_unit_test(test_addresses),  cmocka_unit_test(test_addresses_full),
-        cmocka_unit_test(test_left_out),   cmocka_unit_test(test_encoder_leaves_out),
-        cmocka_unit_test(test_punch),      cmocka_unit_test(test_path_request),
-        cmocka_unit_test(test_sleep),      cmocka_unit_test(test_cut_everywhere),
-        cmocka_unit_test(test_known),      cmocka_unit_test(test_small_buffers),
+        cmocka_unit_test(test_hello),         cmocka_unit_test(test_ping),
+        cmocka_unit_test(test_disconnect),    cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_addresses),     cmocka_unit_test(test_addresses_full),
+        cmocka_unit_test(test_left_out),      cmocka_unit_test(test_encoder_leaves_out),
+        cmocka_unit_test(test_punch),         cmocka_unit_test(test_path_request),
+        cmocka_unit_test(test_sleep),         cmocka_unit_test(test_cut_everywhere),
+        cmocka_unit_test(test_record),        cmocka_unit_test(test_known),
+        cmocka_unit_test(test_small_buffers),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
