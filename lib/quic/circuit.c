@@ -18,6 +18,17 @@ void atl_circuit_set_ready(atl_circuit *circuit, const uint8_t tx_id[ATL_CID_LEN
     circuit->ready = 1;
 }
 
+void atl_circuit_send_raw(atl_circuit *circuit, const uint8_t *data, size_t len) {
+    atl_qpath path;
+
+    if (len == 0 || len > ATL_UDP_MTU || (data[0] & 0xc0) != 0) {
+        return;
+    }
+    memset(&path, 0, sizeof(path));
+    path.circuit = circuit;
+    atl_send_on_path(circuit->ep, &path, data, len);
+}
+
 static void lose(atl_path_slot *slot, int32_t code) {
     atl_qconn *conn = slot->conn;
 

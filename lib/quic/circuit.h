@@ -17,6 +17,9 @@ struct atl_circuit {
     atl_peer_id peer;                /* who is at the other end, as the relay says; TLS proves it */
     atl_list conns;                  /* paths of connections that lead here */
     uint64_t rx_packets, tx_packets; /* datagrams */
+    /* Set: no QUIC runs here, but datagrams whose first two bits are 00 (atl_circuit_send_raw()).
+     * The circuit may be ended and freed in the upcall. */
+    void (*on_raw)(void *user, atl_circuit *circuit, const uint8_t *data, size_t len);
     /* The last connection has gone, or none came: the owner may close the circuit. */
     void (*on_idle)(void *user, atl_circuit *circuit);
     void *user;
@@ -26,6 +29,9 @@ struct atl_circuit {
 int32_t atl_circuit_init(atl_circuit *circuit, atl_endpoint *ep, atl_qconn *control,
                          const atl_peer_id *relay, const atl_peer_id *peer);
 void atl_circuit_set_ready(atl_circuit *circuit, const uint8_t tx_id[ATL_CID_LEN]);
+/* Sends a datagram that is not QUIC's, at most 1443 bytes whose first two bits are 00, at once or
+ * never. */
+void atl_circuit_send_raw(atl_circuit *circuit, const uint8_t *data, size_t len);
 /* Removes the id. Connections with a path here lose it (on_path_lost), or are closed with `code`
  * where their owner does not take that; either is told later, not from inside this call. */
 void atl_circuit_end(atl_circuit *circuit, int32_t code);

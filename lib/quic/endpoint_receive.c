@@ -166,6 +166,15 @@ static void receive_circuit(atl_endpoint *ep, atl_circuit *circuit, const atl_rx
         return;
     }
     circuit->rx_packets++;
+    if (circuit->on_raw != NULL) {
+        if ((data[ATL_CIRCUIT_HEADER] & 0xc0) != 0) {
+            ep->stats.dropped_malformed++;
+        } else {
+            circuit->on_raw(circuit->user, circuit, data + ATL_CIRCUIT_HEADER,
+                            len - ATL_CIRCUIT_HEADER);
+        }
+        return;
+    }
     memset(&inner, 0, sizeof(inner));
     inner.circuit = circuit;
     atl_receive_quic(ep, &inner, data + ATL_CIRCUIT_HEADER, len - ATL_CIRCUIT_HEADER, rx->ecn);

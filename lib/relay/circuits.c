@@ -74,6 +74,9 @@ static void tell_closed(atl_relay_client *client, uint64_t number, int32_t code)
 static void end_circuit(atl_relay_circuit *circuit, int32_t code) {
     atl_relay_client *client = circuit->client;
 
+    if (circuit->own) {
+        atl_relay_selftest_lost(client, circuit, code);
+    }
     if (circuit->request != NULL) {
         set_text(circuit->request, code, "");
         circuit->request->circuit = NULL;
@@ -335,20 +338,33 @@ static int32_t answer(atl_relay_client *client, const atl_relay_accept *msg) {
     return rc != ATLAS_OK ? rc : atl_relay_link_send(client, buf, len);
 }
 
+int32_t atl_relay_circuits_open(atl_relay_client *client, const atl_relay_incoming *msg,
+                                atl_relay_circuit **out) {
+    int32_t rc = new_circuit(client, &msg->source, out);
+
+    if (rc == ATLAS_OK) {
+        open_circuit(*out, msg->circuit, msg->send_id);
+    }
+    return rc;
+}
+
 int32_t atl_relay_circuits_incoming(atl_relay_client *client, const atl_relay_incoming *msg) {
     atl_relay_circuit *circuit = NULL;
     atl_relay_accept accept;
 
     memset(&accept, 0, sizeof(accept));
     accept.circuit = msg->circuit;
-    accept.code = client->ops->on_incoming == NULL
-                      ? ATLAS_ERR_RELAY_REFUSED
-                      : client->ops->on_incoming(client->user, client, &msg->source);
-    if (accept.code == ATLAS_OK) {
-        accept.code = new_circuit(client, &msg->source, &circuit);
+    if (atl_peer_id_equal(&msg->source, &client->config.self)) {
+        accept.code = atl_relay_selftest_incoming(client, msg, &circuit);
+    } else {
+        accept.code = client->ops->on_incoming == NULL
+                          ? ATLAS_ERR_RELAY_REFUSED
+                          : client->ops->on_incoming(client->user, client, &msg->source);
+        if (accept.code == ATLAS_OK) {
+            accept.code = atl_relay_circuits_open(client, msg, &circuit);
+        }
     }
     if (accept.code == ATLAS_OK) {
-        open_circuit(circuit, msg->circuit, msg->send_id);
         memcpy(accept.receive_id, circuit->base.rx_id, sizeof(accept.receive_id));
     }
     /* a failure has ended the link, and with it the circuit */
@@ -385,6 +401,7 @@ void atl_relay_circuits_down(atl_relay_client *client, int32_t code, const char 
     atl_list ending;
     atl_list *node;
 
+    atl_relay_selftest_lost(client, NULL, code);
     atl_list_init(&ending);
     atl_list_splice(&ending, &client->requests);
     while ((node = atl_list_pop(&ending)) != NULL) {
@@ -403,6 +420,7 @@ void atl_relay_circuits_down(atl_relay_client *client, int32_t code, const char 
 }
 
 void atl_relay_circuits_free(atl_relay_client *client) {
+    atl_relay_selftest_free(client);
     while (!atl_list_empty(&client->requests)) {
         atl_relay_request_cancel(ATL_CONTAINER(client->requests.next, atl_relay_request, node));
     }

@@ -89,6 +89,7 @@ struct atl_relay_client {
     atl_list requests; /* going on */
     atl_list done;     /* whose upcall is due */
     atl_list circuits;
+    struct atl_relay_selftest *selftest; /* relay/selftest.c; NULL: none */
 };
 
 /* A circuit of this node. */
@@ -99,6 +100,7 @@ typedef struct atl_relay_circuit {
     atl_relay_request *request; /* whose upcall has not come yet, or NULL */
     uint64_t number;            /* the relay's, once `numbered` */
     uint8_t numbered;
+    uint8_t own; /* an end of the self-test's circuit */
     atl_timer idle;
 } atl_relay_circuit;
 
@@ -160,7 +162,22 @@ void atl_relay_circuits_ready(atl_relay_client *client, const atl_relay_ready *m
 void atl_relay_circuits_error(atl_relay_client *client, const atl_relay_error *msg);
 int32_t atl_relay_circuits_incoming(atl_relay_client *client, const atl_relay_incoming *msg);
 void atl_relay_circuits_closed(atl_relay_client *client, const atl_relay_close *msg);
+/* A circuit that `source` asked for, open: ATLAS_OK, ATLAS_ERR_RELAY_CAPACITY, ATLAS_ERR_NOMEM.
+ */
+int32_t atl_relay_circuits_open(atl_relay_client *client, const atl_relay_incoming *msg,
+                                atl_relay_circuit **out);
 /* Datagrams received and sent through the circuits there are. */
 void atl_relay_circuits_traffic(const atl_relay_client *client, uint64_t *rx, uint64_t *tx);
+
+/* ---- relay/selftest.c ---- */
+
+/* The relay asks for a circuit from this node to itself. */
+int32_t atl_relay_selftest_incoming(atl_relay_client *client, const atl_relay_incoming *msg,
+                                    atl_relay_circuit **out);
+/* The circuit, an end of the test's, is ending; or (NULL) the link is. Harmless without a test. */
+void atl_relay_selftest_lost(atl_relay_client *client, const atl_relay_circuit *circuit,
+                             int32_t code);
+/* The client is being freed: the test goes with it. */
+void atl_relay_selftest_free(atl_relay_client *client);
 
 #endif

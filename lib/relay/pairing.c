@@ -24,6 +24,10 @@ static void tell(atl_pairing *pairing, uint32_t which, int32_t code) {
     atl_relay_session *session = pairing->ends[which].session;
 
     if (which == ATL_PAIRING_SOURCE && !pairing->ready) {
+        /* "closed in order" is no answer to a request */
+        if (atl_relay_code_to_wire(code) == ATL_RELAY_CODE_CLOSED) {
+            code = ATLAS_ERR_RELAY_REFUSED;
+        }
         atl_relay_session_send_error(session, &pairing->request, code, "");
     } else {
         send_close(session, pairing->number, code);
@@ -150,21 +154,25 @@ int32_t atl_pairing_start(atl_relay_server *server, atl_relay_session *source,
 
 /* ---- messages about a circuit ---- */
 
-/* The session's own end of a circuit, or NULL. */
-static atl_pairing_end *find(const atl_relay_session *session, uint64_t number) {
+static atl_pairing *find(const atl_relay_session *session, uint64_t number) {
     const atl_idmap_slot *slot = atl_idmap_get(&session->server->circuits, number);
-    atl_pairing *pairing;
 
-    if (slot == NULL) {
+    return slot == NULL ? NULL : slot->ptr;
+}
+
+/* The session's own end of a circuit, or NULL. Of a circuit to oneself the target's: so the source
+ * hears of its end, and one that has a request waiting for it gets an answer. */
+static atl_pairing_end *find_end(const atl_relay_session *session, uint64_t number) {
+    atl_pairing *pairing = find(session, number);
+
+    if (pairing == NULL) {
         return NULL;
     }
-    pairing = slot->ptr;
-    for (uint32_t i = 0; i < 2; i++) {
-        if (pairing->ends[i].session == session) {
-            return &pairing->ends[i];
-        }
+    if (pairing->ends[ATL_PAIRING_TARGET].session == session) {
+        return &pairing->ends[ATL_PAIRING_TARGET];
     }
-    return NULL;
+    return pairing->ends[ATL_PAIRING_SOURCE].session == session ? &pairing->ends[ATL_PAIRING_SOURCE]
+                                                                : NULL;
 }
 
 static void tell_ready(atl_pairing *pairing) {
@@ -185,14 +193,14 @@ static void tell_ready(atl_pairing *pairing) {
 }
 
 void atl_pairing_answer(atl_relay_session *session, const atl_relay_accept *msg) {
-    atl_pairing_end *end = find(session, msg->circuit);
+    atl_pairing *pairing = find(session, msg->circuit);
     atl_relay_server *server = session->server;
-    atl_pairing *pairing;
+    atl_pairing_end *end;
 
-    if (end == NULL || end != &end->pairing->ends[ATL_PAIRING_TARGET] || end->pairing->ready) {
+    if (pairing == NULL || pairing->ready || pairing->ends[ATL_PAIRING_TARGET].session != session) {
         return;
     }
-    pairing = end->pairing;
+    end = &pairing->ends[ATL_PAIRING_TARGET];
     if (msg->code != ATLAS_OK) {
         finish(pairing, 1u << ATL_PAIRING_SOURCE, msg->code);
         return;
@@ -207,7 +215,7 @@ void atl_pairing_answer(atl_relay_session *session, const atl_relay_accept *msg)
 }
 
 void atl_pairing_closed(atl_relay_session *session, const atl_relay_close *msg) {
-    atl_pairing_end *end = find(session, msg->circuit);
+    const atl_pairing_end *end = find_end(session, msg->circuit);
 
     if (end != NULL) {
         finish(end->pairing, 1u << other(end), msg->code);
@@ -217,7 +225,8 @@ void atl_pairing_closed(atl_relay_session *session, const atl_relay_close *msg) 
 void atl_pairing_end_all(atl_relay_session *session, int32_t code) {
     while (!atl_list_empty(&session->circuits)) {
         atl_pairing_end *end = ATL_CONTAINER(session->circuits.next, atl_pairing_end, node);
+        uint32_t rest = other(end);
 
-        finish(end->pairing, 1u << other(end), code);
+        finish(end->pairing, end->pairing->ends[rest].session == session ? 0 : 1u << rest, code);
     }
 }

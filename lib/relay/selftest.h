@@ -1,7 +1,7 @@
 /* Whether a relay serves: a circuit from this node to itself carries nonces both ways. A relay that
  * takes announcements and drops packets, or forgets registrations, does not pass. The nonces travel
  * as datagrams whose first two bits are 00, of the size of QUIC's first packets; QUIC does not see
- * them. */
+ * them. A client that is freed takes its test along, without upcall. */
 #ifndef ATL_RELAY_SELFTEST_H
 #define ATL_RELAY_SELFTEST_H
 
@@ -11,8 +11,10 @@ typedef struct atl_relay_selftest atl_relay_selftest;
 
 typedef struct atl_relay_selftest_result {
     int32_t code;  /* ATLAS_OK: nonces came back on both ways; ATLAS_ERR_SELFTEST: some way carried
-                      none; else why there was no circuit */
-    uint64_t rtt;  /* nanoseconds through the circuit, the shortest; 0 unless ATLAS_OK */
+                      none, or the relay does not know this node any more; else why there was no
+                      circuit */
+    uint64_t rtt;  /* nanoseconds through the circuit (to the relay and back), the shortest; 0
+                      unless ATLAS_OK */
     uint32_t sent; /* nonces, both ways together */
     uint32_t came;
     const char *text; /* a sentence */

@@ -310,7 +310,8 @@ static int32_t check_circuits(atl_relay_server *server, const atl_relay_session 
         server->stats.refused_circuits++;
         return ATLAS_ERR_RELAY_CAPACITY;
     }
-    if (source->circuits_count >= server->limits.max_circuits_per_node ||
+    /* a circuit to oneself has both of its ends here */
+    if (source->circuits_count + (source == target) >= server->limits.max_circuits_per_node ||
         target->circuits_count >= server->limits.max_circuits_per_node) {
         server->stats.refused_circuits_node++;
         return ATLAS_ERR_RELAY_CAPACITY;
@@ -350,7 +351,7 @@ static int32_t connect_nodes(atl_relay_session *session, const atl_relay_connect
         return rc;
     }
     target = atl_registry_find(&server->registry, &msg->target);
-    if (target == NULL || atl_peer_id_equal(&msg->target, &session->peer)) {
+    if (target == NULL) {
         return ATLAS_ERR_RELAY_NOT_REGISTERED;
     }
     rc = check_circuits(server, session, ATL_CONTAINER(target, atl_relay_session, registration));
