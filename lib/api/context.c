@@ -1,5 +1,6 @@
 #include "api/context.h"
 
+#include "api/query.h"
 #include "api/sized.h"
 
 #include <string.h>
@@ -121,12 +122,17 @@ static void destroy(atlas_ctx *ctx) {
     uint8_t flag = 0;
     atl_env env = ctx->env;
 
+    while (!atl_list_empty(&ctx->queries)) {
+        atl_query_free(atl_query_of(ctx->queries.next));
+    }
+    atl_discovery_free(ctx->discovery);
+    atl_events_free(ctx);
     if (ctx->peers.loop != NULL) {
         atl_peers_free(&ctx->peers);
     }
     if (ctx->relay_server != NULL) {
         say_farewell(ctx);
-        atl_relay_server_free(ctx->relay_server);
+        atl_ctx_server_free(ctx);
     }
     atl_stun_agent_free(ctx->stun);
     if (ctx->ep != NULL) {
@@ -190,6 +196,8 @@ int32_t atl_ctx_new_with_io(const atlas_hooks *hooks, const atlas_key *key,
     atl_task_init(&ctx->wake_event, deliver_wakeup, ctx);
     atl_task_init(&ctx->shutdown_event, deliver_shutdown, ctx);
     atl_idle_init(&ctx->idle, ctx);
+    atl_list_init(&ctx->queries);
+    atl_events_init(ctx);
     rv = copy_key(ctx, key);
     if (rv == ATLAS_OK) {
         rv = open_io(ctx, factory);
@@ -237,6 +245,10 @@ int32_t atlas_shutdown(atlas_ctx *ctx, uint64_t drain_ms) {
     if (ctx->shutdown == ATL_SHUTDOWN_NO) {
         ctx->shutdown = ATL_SHUTDOWN_RUNS;
         ctx->relay_drained = ctx->relay_server == NULL;
+        atl_query_cancel_all(ctx);
+        if (ctx->discovery != NULL) {
+            atl_discovery_shutdown(ctx->discovery);
+        }
         atl_peers_shutdown(&ctx->peers);
         if (ctx->stun != NULL) {
             atl_stun_agent_cancel_all(ctx->stun);
@@ -252,7 +264,8 @@ int32_t atlas_shutdown(atlas_ctx *ctx, uint64_t drain_ms) {
 
 /* Connections end before the relays that may carry them. */
 void atl_ctx_check_shutdown(atlas_ctx *ctx) {
-    if (ctx->shutdown != ATL_SHUTDOWN_RUNS || ctx->peers.count > 0) {
+    if (ctx->shutdown != ATL_SHUTDOWN_RUNS || ctx->peers.count > 0 || ctx->query_count > 0 ||
+        (ctx->discovery != NULL && !atl_discovery_is_idle(ctx->discovery))) {
         return;
     }
     atl_relays_stop(&ctx->peers.relays);
@@ -292,6 +305,7 @@ void atl_ctx_apply_options(atlas_ctx *ctx) {
     if (ctx->relay_server != NULL) {
         atl_options_relay(options, atl_relay_server_limits(ctx->relay_server));
     }
+    atl_ctx_discovery_options(ctx);
 }
 
 int32_t atlas_set_u64(atlas_ctx *ctx, uint32_t option, uint64_t value) {

@@ -6,9 +6,11 @@
 #ifndef ATL_API_CONTEXT_H
 #define ATL_API_CONTEXT_H
 
+#include "api/discovery.h"
 #include "api/hooks.h"
 #include "api/idle.h"
 #include "api/options.h"
+#include "api/server.h"
 #include "io/os.h"
 #include "peer/manager.h"
 #include "quic/endpoint.h"
@@ -48,13 +50,21 @@ struct atlas_ctx {
     char *stun_servers[ATL_MAX_STUN_SERVERS]; /* atlas_stun_add_server(), freed with the context */
     size_t stun_server_count;
 
-    atl_relay_server *relay_server; /* NULL when none runs */
+    atl_relay_server *relay_server; /* the HTTP/3 server; NULL when none runs: api/server.h */
+    atl_registry_http *registry;    /* NULL when this is no bootstrap node */
+    atl_dialback *dialback;         /* with the HTTP/3 server */
     atlas_relay_policy policy;
     void *policy_user;
     atl_peer_id *relay_allow; /* lists given before the server runs are kept here too */
     size_t relay_allow_count;
     atl_peer_id *relay_deny;
     size_t relay_deny_count;
+
+    atl_discovery *discovery; /* NULL before its first use */
+    atl_discovery_limits discovery_limits;
+    atl_discovery_events discovery_events;
+    atl_list queries; /* atlas_query.node */
+    size_t query_count;
 
     atlas_callbacks callbacks;
     atl_task wake_event;
@@ -64,8 +74,9 @@ struct atlas_ctx {
     uint8_t left;      /* the last drive call stopped at its budget */
     uint8_t in_hook;   /* no function of this context may be called */
     uint8_t in_process;
-    uint8_t in_callback; /* application callbacks are being delivered */
-    uint8_t shutdown;    /* ATL_SHUTDOWN_* */
+    uint8_t in_callback;   /* application callbacks are being delivered */
+    uint8_t shutdown;      /* ATL_SHUTDOWN_* */
+    uint8_t relay_started; /* by the application, as a relay */
     uint8_t relay_drained;
 };
 

@@ -13,7 +13,9 @@
 static void on_stun(void *user, const atl_rx *rx) {
     atlas_ctx *ctx = user;
 
-    if (!atl_network_on_stun(&ctx->peers, rx) && ctx->stun != NULL) {
+    if (!atl_network_on_stun(&ctx->peers, rx) &&
+        (ctx->discovery == NULL || !atl_discovery_on_stun(ctx->discovery, rx)) &&
+        ctx->stun != NULL) {
         atl_stun_agent_on_datagram(ctx->stun, rx);
     }
 }

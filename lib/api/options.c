@@ -144,3 +144,9 @@ void atl_options_relay(const atl_options *options, atl_relay_limits *out) {
     out->handshake_timeout = options->handshake_ns;
     out->max_clock_drift = options->drift_s;
 }
+
+void atl_options_registry(const atl_options *options, atl_record_store_limits *out) {
+    out->max_records = options->u64[ATLAS_OPT_REGISTRY_MAX_RECORDS];
+    out->max_per_ipv4 = options->u64[ATLAS_OPT_REGISTRY_MAX_PER_IPV4];
+    out->max_per_ipv6_64 = options->u64[ATLAS_OPT_REGISTRY_MAX_PER_IPV6_64];
+}

@@ -3,6 +3,7 @@
 #define ATL_API_OPTIONS_H
 
 #include "address/addr.h"
+#include "discovery/record_store.h"
 #include "quic/endpoint.h"
 #include "relay/server.h"
 
@@ -31,5 +32,6 @@ int32_t atl_options_get_u64(const atl_options *options, uint32_t option, uint64_
  * allows. */
 void atl_options_quic(const atl_options *options, int relay, atl_quic_params *out);
 void atl_options_relay(const atl_options *options, atl_relay_limits *out);
+void atl_options_registry(const atl_options *options, atl_record_store_limits *out);
 
 #endif

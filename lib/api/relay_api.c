@@ -1,4 +1,4 @@
-/* atlas/relay.h: the relays of a node, and the relay server. */
+/* atlas/relay.h: the relays of a node, and who may use its relay server (server_api.c). */
 #include "api/context.h"
 
 #include <string.h>
@@ -58,79 +58,6 @@ int32_t atlas_relay_info(atlas_ctx *ctx, uint32_t index, atlas_relay_event *out)
 
 /* ---- server ---- */
 
-/* The policy decides in the middle of the server's work: the library may not be called from it. */
-static int32_t ask_policy(void *user, uint32_t what, const char *peer, const char *target,
-                          const char *addr) {
-    atlas_ctx *ctx = user;
-    uint8_t before = ctx->in_hook;
-    int32_t rv;
-
-    if (ctx->policy == NULL) {
-        return ATLAS_OK;
-    }
-    ctx->in_hook = 1;
-    rv = ctx->policy(ctx->policy_user, what, peer, target, addr);
-    ctx->in_hook = before;
-    return rv;
-}
-
-static int32_t apply_lists(atlas_ctx *ctx, atl_relay_server *server) {
-    int32_t rv = ATLAS_OK;
-    size_t i;
-
-    for (i = 0; i < ctx->relay_allow_count && rv == ATLAS_OK; i++) {
-        rv = atl_relay_server_allow(server, &ctx->relay_allow[i]);
-    }
-    for (i = 0; i < ctx->relay_deny_count && rv == ATLAS_OK; i++) {
-        rv = atl_relay_server_deny(server, &ctx->relay_deny[i]);
-    }
-    return rv;
-}
-
-static int32_t start(atlas_ctx *ctx) {
-    atl_relay_server *server;
-    atl_relay_limits limits;
-    int32_t rv;
-
-    if (ctx->relay_server != NULL) {
-        return ATLAS_ERR_STATE;
-    }
-    if (!ctx->peers.limits.enable_relay) {
-        return ATLAS_ERR_RELAY_DISABLED;
-    }
-    rv = atl_ctx_open(ctx);
-    if (rv != ATLAS_OK) {
-        return rv;
-    }
-    atl_options_relay(&ctx->options, &limits);
-    rv = atl_relay_server_new(ctx->ep, &limits, &server);
-    if (rv != ATLAS_OK) {
-        return rv;
-    }
-    rv = apply_lists(ctx, server);
-    if (rv != ATLAS_OK) {
-        atl_relay_server_free(server);
-        return rv;
-    }
-    atl_relay_server_set_policy(server, ask_policy, ctx);
-    ctx->relay_server = server;
-    ctx->options.u64[ATLAS_OPT_STUN_SERVER] = 1;
-    atl_ctx_apply_options(ctx);
-    atl_ctx_update_protocols(ctx);
-    return ATLAS_OK;
-}
-
-int32_t atlas_relay_start(atlas_ctx *ctx) {
-    int32_t rv = atl_ctx_enter(ctx);
-
-    if (rv != ATLAS_OK) {
-        return rv;
-    }
-    rv = start(ctx);
-    atl_ctx_leave(ctx);
-    return rv;
-}
-
 int32_t atlas_relay_set_policy(atlas_ctx *ctx, atlas_relay_policy policy, void *user) {
     int32_t rv = atl_ctx_enter(ctx);
 
@@ -186,18 +113,4 @@ int32_t atlas_relay_allow(atlas_ctx *ctx, const char *peer) {
 
 int32_t atlas_relay_deny(atlas_ctx *ctx, const char *peer) {
     return list_add(ctx, peer, 0);
-}
-
-int32_t atlas_relay_get_stats(const atlas_ctx *ctx, atlas_relay_stats *out) {
-    if (ctx == NULL || out == NULL || out->size != sizeof(*out)) {
-        return ATLAS_ERR_INVALID;
-    }
-    if (ctx->in_hook) {
-        return ATLAS_ERR_REENTRANT;
-    }
-    if (ctx->relay_server == NULL) {
-        return ATLAS_ERR_STATE;
-    }
-    atl_relay_server_stats(ctx->relay_server, out);
-    return ATLAS_OK;
 }

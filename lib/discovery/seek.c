@@ -1,0 +1,153 @@
+/* Looking for others who serve this node: servers of dial-backs, and candidates for relays. */
+#include "discovery/find.h"
+#include "discovery/state.h"
+
+#define SEEK_TIMEOUT (2 * ATL_SECOND)
+#define SERVERS_WANTED 8
+#define RELAYS_WANTED 16 /* candidates of each bootstrap node */
+
+/* ---- what records name ---- */
+
+/* The addresses at which a node offers something, one of each family. */
+static void each_direct(const atl_record_cached *cached,
+                        void (*fn)(atl_discovery *disc, const atl_maddr *addr),
+                        atl_discovery *disc) {
+    atl_record record;
+    uint8_t seen[2] = {0, 0};
+    size_t i;
+
+    if (atl_record_open(cached->data, cached->len, &record) != ATLAS_OK) {
+        return;
+    }
+    for (i = 0; i < record.n_addrs; i++) {
+        atl_maddr *addr = &record.addrs[i];
+        uint8_t *once = &seen[addr->addr.family == 6];
+
+        if (addr->host_kind == ATL_HOST_IP && addr->quic && !addr->has_relay && !*once &&
+            (!atl_addr_is_loopback(&addr->addr) || disc->peers->local_found)) {
+            *once = 1;
+            addr->has_peer = 1;
+            addr->peer = record.head.peer;
+            fn(disc, addr);
+        }
+    }
+}
+
+static void add_server(atl_discovery *disc, const atl_maddr *addr) {
+    atl_servers_add(&disc->servers, addr);
+}
+
+static void offer_relay(atl_discovery *disc, const atl_maddr *addr) {
+    atl_autorelay_offer(disc->autorelay, addr);
+}
+
+/* ---- servers of dial-backs ---- */
+
+static void on_server(void *user, const atl_record_cached *record, const atl_boot_node *from,
+                      uint64_t rtt) {
+    (void)from;
+    (void)rtt;
+    each_direct(record, add_server, user);
+}
+
+static void on_find_failed(void *user, const atl_boot_node *from, int32_t code, const char *text) {
+    const atl_discovery *disc = user;
+
+    if (code != ATLAS_ERR_RECORD_NOT_FOUND) {
+        atl_log(disc->env, ATLAS_LOG_INFO, "bootstrap node %s: %s", from->text, text);
+    }
+}
+
+static void on_servers_end(void *user, int32_t code) {
+    atl_discovery *disc = user;
+
+    (void)code;
+    disc->servers_find = NULL;
+    if (!disc->primed) {
+        atl_discovery_primed(disc);
+    } else if (disc->reach != NULL) {
+        atl_reach_again(disc->reach, 0);
+    }
+}
+
+void atl_seek_servers(atl_discovery *disc) {
+    static const atl_find_ops ops = {on_server, on_find_failed, on_servers_end};
+
+    if (disc->servers_find == NULL &&
+        atl_find_offers(disc, ATLAS_OFFER_DIALBACK, SERVERS_WANTED, 1, SEEK_TIMEOUT, &ops, disc,
+                        &disc->servers_find) != ATLAS_OK) {
+        disc->servers_find = NULL;
+    }
+}
+
+/* ---- candidates for relays ---- */
+
+static void on_relay_record(void *user, const atl_record_cached *record, const atl_boot_node *from,
+                            uint64_t rtt) {
+    atl_discovery *disc = user;
+
+    (void)from;
+    (void)rtt;
+    each_direct(record, offer_relay, disc);
+    if ((record->head.offers & ATLAS_OFFER_DIALBACK) != 0) {
+        each_direct(record, add_server, disc);
+    }
+}
+
+static void on_relays_end(void *user, int32_t code) {
+    atl_discovery *disc = user;
+
+    (void)code;
+    disc->relays_find = NULL;
+    atl_autorelay_offered(disc->autorelay);
+}
+
+static void on_want(void *user, size_t n) {
+    static const atl_find_ops ops = {on_relay_record, on_find_failed, on_relays_end};
+    atl_discovery *disc = user;
+    size_t limit = n > RELAYS_WANTED ? n : RELAYS_WANTED;
+
+    if (disc->relays_find == NULL &&
+        atl_find_offers(disc, ATLAS_OFFER_RELAY, limit < 100 ? limit : 100, 1, SEEK_TIMEOUT, &ops,
+                        disc, &disc->relays_find) != ATLAS_OK) {
+        disc->relays_find = NULL;
+        disc->wanting = 1;
+        atl_discovery_changed(disc);
+    }
+}
+
+static void on_autorelay_change(void *user) {
+    atl_discovery_changed(user);
+}
+
+static void on_autorelay_event(void *user, const atl_autorelay_event *event) {
+    atl_discovery *disc = user;
+
+    disc->ops->on_autorelay(disc->user, event);
+}
+
+int32_t atl_seek_autorelay(atl_discovery *disc) {
+    const atl_autorelay_config config = {
+        .loop = disc->loop,
+        .io = disc->io,
+        .self = disc->peers->self,
+        .peers = disc->peers,
+        .user = disc,
+        .want = on_want,
+        .on_change = on_autorelay_change,
+        .on_event = on_autorelay_event,
+    };
+
+    return disc->autorelay != NULL ? ATLAS_OK : atl_autorelay_new(&config, &disc->autorelay);
+}
+
+void atl_seek_stop(atl_discovery *disc) {
+    if (disc->servers_find != NULL) {
+        atl_find_cancel(disc->servers_find);
+        disc->servers_find = NULL;
+    }
+    if (disc->relays_find != NULL) {
+        atl_find_cancel(disc->relays_find);
+        disc->relays_find = NULL;
+    }
+}
