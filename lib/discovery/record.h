@@ -42,6 +42,9 @@ int32_t atl_record_make(const atlas_key *key, const atl_record *record, uint8_t 
 int32_t atl_record_check(const uint8_t *data, size_t len, atl_record_head *out);
 /* The same, and the addresses. What libatlas cannot dial is left out. */
 int32_t atl_record_open(const uint8_t *data, size_t len, atl_record *out);
+/* The same for bytes that have passed atl_record_check() before: the signature is not looked at
+ * again. */
+int32_t atl_record_reopen(const uint8_t *data, size_t len, atl_record *out);
 
 /* Whether a record may be believed at this time: `wall` is milliseconds since 1970 UTC, `drift` the
  * seconds by which clocks may differ. ATLAS_OK, ATLAS_ERR_RECORD_EXPIRED, ATLAS_ERR_RECORD_FUTURE.
