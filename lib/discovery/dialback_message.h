@@ -11,12 +11,17 @@
 #define ATL_DIALBACK_PATH "/.well-known/atlas/dialback"
 #define ATL_DIALBACK_NONCE 16
 #define ATL_DIALBACK_CANDIDATES 8
-#define ATL_DIALBACK_BODY_MAX 512
-#define ATL_DIALBACK_DATAGRAM 64 /* bytes at most */
+#define ATL_DIALBACK_BODY_MAX 5120
+#define ATL_DIALBACK_DATAGRAM 52 /* bytes */
+#define ATL_DIALBACK_REPEATS 3   /* times a datagram is sent */
+/* What the request pays for each datagram: 52 bytes, and those of the largest headers. */
+#define ATL_DIALBACK_COST 100
+/* The request's bytes for each candidate: from two sources, repeated. */
+#define ATL_DIALBACK_PRICE (2u * ATL_DIALBACK_REPEATS * ATL_DIALBACK_COST)
 
 typedef struct atl_dialback_request {
     uint8_t nonce[ATL_DIALBACK_NONCE];
-    size_t n_candidates;
+    size_t n_candidates;                          /* 0: only the address observed is wanted */
     atl_addr candidates[ATL_DIALBACK_CANDIDATES]; /* address and port */
 } atl_dialback_request;
 
@@ -36,6 +41,7 @@ typedef struct atl_dialback_reply {
 #define ATL_DIALBACK_FROM_PORT 1
 #define ATL_DIALBACK_FROM_ADDRESS 2
 
+/* Padded to ATL_DIALBACK_PRICE for each candidate. */
 int32_t atl_dialback_request_encode(const atl_dialback_request *msg, uint8_t *buf, size_t cap,
                                     size_t *len);
 int32_t atl_dialback_request_decode(const uint8_t *data, size_t len, atl_dialback_request *out);

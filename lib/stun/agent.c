@@ -127,7 +127,21 @@ int32_t atl_stun_agent_set_alternate(atl_stun_agent *agent, const atl_addr *alte
         return rc;
     }
     *slot = opened;
+    agent->second[alternate->family == 6] = pair.alternate;
     return atl_stun_server_set_pair(agent->server, alternate->family, &pair);
+}
+
+int32_t atl_stun_agent_send_alternate(atl_stun_agent *agent, const atl_addr *remote,
+                                      const uint8_t *data, size_t len) {
+    size_t which = remote->family == 6;
+    int32_t rv = ATLAS_OK;
+
+    if (remote->family == 0 || agent->alternate[which] == NULL ||
+        !atl_stun_alternate_send(agent->alternate[which], &agent->second[which], remote, data, len,
+                                 &rv)) {
+        return ATLAS_ERR_NOT_FOUND;
+    }
+    return rv;
 }
 
 void atl_stun_agent_set_server(atl_stun_agent *agent, int on) {

@@ -34,6 +34,10 @@ atl_stun_server *atl_stun_agent_server(atl_stun_agent *agent);
  * ATLAS_ERR_NOT_FOUND when the host has not this address, or no other, ATLAS_ERR_INVALID when it
  * is the node's own address or port, ATLAS_ERR_ADDR_IN_USE, ATLAS_ERR_IO, ATLAS_ERR_NOMEM. */
 int32_t atl_stun_agent_set_alternate(atl_stun_agent *agent, const atl_addr *alternate);
+/* Sends a datagram from the server's second IP address and second port. ATLAS_ERR_NOT_FOUND when it
+ * has none of remote's family, or what io->udp_send returns. */
+int32_t atl_stun_agent_send_alternate(atl_stun_agent *agent, const atl_addr *remote,
+                                      const uint8_t *data, size_t len);
 /* For transactions that are not probes (connectivity checks). */
 atl_stun_client *atl_stun_agent_client(atl_stun_agent *agent);
 

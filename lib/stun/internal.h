@@ -11,6 +11,7 @@ struct atl_stun_agent {
     atl_stun_server *server;
     int serving;
     atl_stun_alternate *alternate[2]; /* IPv4, IPv6 */
+    atl_addr second[2];               /* the alternate's address and port */
     atl_list probes;                  /* atlas_stun.node */
     atl_list nats;                    /* atlas_nat.node */
 };

@@ -139,6 +139,61 @@ static void refusals(void **state) {
     nat_world_free(f.n);
 }
 
+static const char INDICATION[] = "any bytes";
+
+static int32_t send_second(const fixture *f, const char *to) {
+    atl_addr remote = world_addr(to);
+
+    return atl_stun_agent_send_alternate(f->server->agent, &remote, (const uint8_t *)INDICATION,
+                                         sizeof(INDICATION));
+}
+
+/* What is on its way from there to there. */
+static size_t underway(const fixture *f, const char *from, const char *to) {
+    atl_addr source = world_addr(from);
+    atl_addr target = world_addr(to);
+    size_t count = 0;
+    size_t i;
+
+    for (i = 0; i < NAT_PACKETS; i++) {
+        const nat_packet *p = &f->n->packets[i];
+
+        count += p->used == 1 && p->len == sizeof(INDICATION) &&
+                 memcmp(p->data, INDICATION, p->len) == 0 && atl_addr_equal(&p->from, &source) &&
+                 atl_addr_equal(&p->to, &target);
+    }
+    return count;
+}
+
+/* From the second address and the second port, whatever else the server has; also while it answers
+ * nobody. */
+static void sends_from_second(void **state) {
+    static fixture f;
+    int wild;
+
+    (void)state;
+    for (wild = 0; wild < 2; wild++) {
+        build(&f, wild, "203.0.113.3");
+        assert_int_equal(send_second(&f, "198.51.100.1:7000"), ATLAS_ERR_NOT_FOUND);
+        assert_int_equal(f.n->sent, 0);
+        assert_int_equal(set(&f, "203.0.113.3:4555"), ATLAS_OK);
+        assert_int_equal(send_second(&f, "198.51.100.1:7000"), ATLAS_OK);
+        assert_int_equal(underway(&f, "203.0.113.3:4555", "198.51.100.1:7000"), 1);
+        assert_int_equal(send_second(&f, "[2001:db8::1]:7000"), ATLAS_ERR_NOT_FOUND);
+        atl_stun_agent_set_server(f.server->agent, 0);
+        /* another port replaces it */
+        assert_int_equal(set(&f, "203.0.113.3:4556"), ATLAS_OK);
+        assert_int_equal(send_second(&f, "198.51.100.1:7001"), ATLAS_OK);
+        assert_int_equal(underway(&f, "203.0.113.3:4556", "198.51.100.1:7001"), 1);
+        /* there is none after a change that failed */
+        f.server->refuses_sockets = 1;
+        assert_int_not_equal(set(&f, "203.0.113.3:4557"), ATLAS_OK);
+        assert_int_equal(send_second(&f, "198.51.100.1:7000"), ATLAS_ERR_NOT_FOUND);
+        assert_int_equal(f.n->sent, 2);
+        nat_world_free(f.n);
+    }
+}
+
 /* The first address is the host's best of the same kind. */
 static void primaries(void **state) {
     static const struct {
@@ -173,9 +228,8 @@ static void primaries(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(corners),
-        cmocka_unit_test(defaults_and_changes),
-        cmocka_unit_test(refusals),
+        cmocka_unit_test(corners),   cmocka_unit_test(defaults_and_changes),
+        cmocka_unit_test(refusals),  cmocka_unit_test(sends_from_second),
         cmocka_unit_test(primaries),
     };
 
