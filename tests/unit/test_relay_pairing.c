@@ -6,8 +6,6 @@
 
 #include <cmocka.h>
 
-#include "relay/service.h"
-
 #include "relay_world.h"
 
 /* ---- circuits ---- */
@@ -92,87 +90,6 @@ static void ends_of_circuits_are_told(void **state) {
     assert_int_equal(a->n, 0);
     atl_h3_close(b->h3, 0x100, "");
     assert_int_equal(raw_expect_close(&w, a).circuit, two.number);
-    assert_int_equal(world_stats(&w)->circuits, 0);
-    world_done(&w);
-}
-
-/* Both ends of a circuit may be the same node's: how it begins, and every way it ends. */
-static void circuits_to_oneself(void **state) {
-    relay_world w;
-    raw_node *a;
-    atl_relay_incoming incoming;
-    atl_relay_error error;
-    raw_circuit one;
-
-    (void)state;
-    world_start(&w);
-    w.server->limits.handshakes = 0;
-    a = raw_new(&w);
-    raw_announce(&w, a);
-    one = raw_pair(&w, a, a, 1);
-    assert_memory_not_equal(one.source_sends, one.target_sends, ATL_CID_LEN);
-    assert_int_equal(world_stats(&w)->pairs, 1);
-    /* closed by one end: the other hears of it, once */
-    raw_close_circuit(a, one.number);
-    assert_int_equal(raw_expect_close(&w, a).circuit, one.number);
-    raw_close_circuit(a, one.number);
-    world_run(&w, 100 * ATL_MS);
-    assert_int_equal(a->n, 0);
-    assert_int_equal(world_stats(&w)->circuits, 0);
-    /* closed before it was accepted, and refused: the request has its answer, and nothing else */
-    raw_connect_as(a, 2, &a->node.id, &a->node.id);
-    incoming = raw_expect_incoming(&w, a);
-    raw_close_circuit(a, incoming.circuit);
-    error = raw_expect_error(&w, a, ATLAS_ERR_RELAY_REFUSED);
-    assert_int_equal(error.request, 2);
-    raw_connect_as(a, 3, &a->node.id, &a->node.id);
-    incoming = raw_expect_incoming(&w, a);
-    raw_accept(a, incoming.circuit, ATLAS_ERR_RELAY_REFUSED);
-    error = raw_expect_error(&w, a, ATLAS_ERR_RELAY_REFUSED);
-    assert_int_equal(error.request, 3);
-    world_run(&w, 100 * ATL_MS);
-    assert_int_equal(a->n, 0);
-    assert_int_equal(world_stats(&w)->circuits, 0);
-    /* both ends count: one fits, and leaves room again */
-    w.server->limits.max_circuits_per_node = 3;
-    one = raw_pair(&w, a, a, 4);
-    raw_connect_as(a, 5, &a->node.id, &a->node.id);
-    (void)raw_expect_error(&w, a, ATLAS_ERR_RELAY_CAPACITY);
-    raw_close_circuit(a, one.number);
-    (void)raw_expect_close(&w, a);
-    (void)raw_pair(&w, a, a, 6);
-    /* the node goes */
-    atl_h3_close(a->h3, 0x100, "");
-    world_run(&w, ATL_SECOND);
-    assert_int_equal(world_stats(&w)->circuits, 0);
-    assert_int_equal(world_stats(&w)->sessions, 0);
-    world_done(&w);
-}
-
-/* Nobody answers, or nothing passes, or the relay drains: both ends are told. */
-static void circuits_to_oneself_time_out(void **state) {
-    relay_world w;
-    raw_node *a;
-    raw_circuit one;
-
-    (void)state;
-    world_start(&w);
-    w.server->limits.handshake_timeout = ATL_SECOND;
-    a = raw_new(&w);
-    raw_announce(&w, a);
-    raw_connect_as(a, 1, &a->node.id, &a->node.id);
-    (void)raw_expect_incoming(&w, a);
-    (void)raw_expect_error(&w, a, ATLAS_ERR_RELAY_HANDSHAKE_TIMEOUT);
-    (void)raw_expect_close(&w, a);
-    one = raw_pair(&w, a, a, 2);
-    for (int i = 0; i < 57; i++) {
-        world_run(&w, 2 * ATL_SECOND);
-        raw_announce(&w, a);
-        assert_int_equal(a->n, 0);
-    }
-    world_run(&w, 5 * ATL_SECOND);
-    assert_int_equal(raw_expect_close(&w, a).circuit, one.number);
-    assert_int_equal(raw_expect_close(&w, a).circuit, one.number);
     assert_int_equal(world_stats(&w)->circuits, 0);
     world_done(&w);
 }
@@ -602,8 +519,6 @@ int main(void) {
         cmocka_unit_test(a_target_that_never_accepts),
         cmocka_unit_test(ends_of_circuits_are_told),
         cmocka_unit_test(a_target_that_goes_answers),
-        cmocka_unit_test(circuits_to_oneself),
-        cmocka_unit_test(circuits_to_oneself_time_out),
         cmocka_unit_test(forwards_between_the_two_and_nobody_else),
         cmocka_unit_test(circuits_follow_a_migration),
         cmocka_unit_test(nothing_passes_once_it_is_closed),
