@@ -122,9 +122,8 @@ static void sign_with(const atlas_key *key, const made *of, const char *domain,
     *out = *of;
     assert_int_equal(atl_envelope_open(of->data, of->len, "libp2p-peer-record", &envelope),
                      ATLAS_OK);
-    assert_int_equal(atl_envelope_make(key, domain, type, 2, envelope.payload,
-                                       envelope.payload_len, out->data, sizeof(out->data),
-                                       &out->len),
+    assert_int_equal(atl_envelope_make(key, domain, type, 2, envelope.payload, envelope.payload_len,
+                                       out->data, sizeof(out->data), &out->len),
                      ATLAS_OK);
 }
 
@@ -317,8 +316,7 @@ static void records_of_an_address_are_limited(void **state) {
     assert_int_equal(registry_stats(&w)->refused_rate, 0);
     assert_int_equal(ask(&w, c, "GET", record.path, NULL, 0), 404);
     /* from elsewhere it is taken */
-    assert_int_equal(
-        ask(&w, client_new(&w, 21), "PUT", record.path, record.data, record.len), 200);
+    assert_int_equal(ask(&w, client_new(&w, 21), "PUT", record.path, record.data, record.len), 200);
     registry_world_done(&w);
 }
 
