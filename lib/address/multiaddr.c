@@ -185,19 +185,18 @@ static int32_t check_value(const protocol *proto, const atl_reader *value) {
                                                                       : ATLAS_ERR_ADDRESS;
 }
 
-int32_t atl_multiaddr_next(atl_reader *reader, atl_component *out) {
+int32_t atl_multiaddr_skip(atl_reader *reader, atl_component *out) {
     atl_reader copy = *reader;
     const protocol *proto;
     atl_component component;
     uint64_t number;
-    int32_t rc;
 
     if (atl_read_uvarint(&copy, &number) != ATLAS_OK) {
         return ATLAS_ERR_ADDRESS;
     }
     proto = find_code(number);
     if (proto == NULL) {
-        return ATLAS_ERR_ADDRESS;
+        return ATLAS_ERR_UNSUPPORTED;
     }
     component.code = proto->code;
     number = (uint64_t)(proto->size < 0 ? 0 : proto->size);
@@ -207,7 +206,20 @@ int32_t atl_multiaddr_next(atl_reader *reader, atl_component *out) {
     if (number > copy.left || atl_read_sub(&copy, (size_t)number, &component.value) != ATLAS_OK) {
         return ATLAS_ERR_ADDRESS;
     }
-    rc = check_value(proto, &component.value);
+    *reader = copy;
+    *out = component;
+    return ATLAS_OK;
+}
+
+int32_t atl_multiaddr_next(atl_reader *reader, atl_component *out) {
+    atl_reader copy = *reader;
+    atl_component component;
+    int32_t rc;
+
+    if (atl_multiaddr_skip(&copy, &component) != ATLAS_OK) {
+        return ATLAS_ERR_ADDRESS;
+    }
+    rc = check_value(find_code(component.code), &component.value);
     if (rc == ATLAS_OK) {
         *reader = copy;
         *out = component;

@@ -79,4 +79,9 @@ typedef struct atl_component {
  */
 int32_t atl_multiaddr_next(atl_reader *reader, atl_component *out);
 
+/* The same by its length alone, the value unchecked: for addresses that others wrote, in which a
+ * peer id may be of an RSA key. ATLAS_ERR_ADDRESS when it ends too early; ATLAS_ERR_UNSUPPORTED for
+ * a protocol that is not known, behind which nothing can be read. */
+int32_t atl_multiaddr_skip(atl_reader *reader, atl_component *out);
+
 #endif

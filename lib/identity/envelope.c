@@ -34,7 +34,7 @@ static int32_t signed_bytes(const char *domain, const atl_envelope *envelope, at
 int32_t atl_envelope_make(const atlas_key *key, const char *domain, const uint8_t *type,
                           size_t type_len, const uint8_t *payload, size_t payload_len, uint8_t *buf,
                           size_t cap, size_t *len) {
-    atl_envelope envelope = {{{0}}, type, type_len, payload, payload_len};
+    atl_envelope envelope = {{{0}}, type, type_len, payload, payload_len, NULL};
     uint8_t scratch[SIGNED_MAX];
     uint8_t public_key[ATL_PUBLIC_KEY_PROTO];
     uint8_t signature[ATL_SIGNATURE_LEN];
@@ -93,13 +93,11 @@ static int32_t read_fields(atl_reader *reader, atl_reader fields[FIELDS], uint32
     return ATLAS_OK;
 }
 
-int32_t atl_envelope_open(const uint8_t *data, size_t len, const char *domain, atl_envelope *out) {
+int32_t atl_envelope_parse(const uint8_t *data, size_t len, atl_envelope *out) {
     const uint32_t needed = 1u << FIELD_PUBLIC_KEY | 1u << FIELD_TYPE | 1u << FIELD_SIGNATURE;
-    uint8_t scratch[SIGNED_MAX];
     atl_reader fields[FIELDS] = {{NULL, 0}};
     atl_envelope envelope;
     atl_reader reader;
-    atl_writer writer;
     uint32_t seen = 0;
     int32_t rc;
 
@@ -120,19 +118,37 @@ int32_t atl_envelope_open(const uint8_t *data, size_t len, const char *domain, a
     if (rc != ATLAS_OK) {
         return rc;
     }
+    if (fields[FIELD_SIGNATURE].left != ATL_SIGNATURE_LEN) {
+        return ATLAS_ERR_SIGNATURE;
+    }
     envelope.type = fields[FIELD_TYPE].data;
     envelope.type_len = fields[FIELD_TYPE].left;
     envelope.payload = fields[FIELD_PAYLOAD].data;
     envelope.payload_len = fields[FIELD_PAYLOAD].left;
+    envelope.signature = fields[FIELD_SIGNATURE].data;
+    *out = envelope;
+    return ATLAS_OK;
+}
+
+int32_t atl_envelope_verify(const atl_envelope *envelope, const char *domain) {
+    uint8_t scratch[SIGNED_MAX];
+    atl_writer writer;
+    int32_t rc;
+
     atl_writer_init(&writer, scratch, sizeof(scratch));
-    rc = signed_bytes(domain, &envelope, &writer);
-    if (rc != ATLAS_OK) {
-        return rc;
+    rc = signed_bytes(domain, envelope, &writer);
+    return rc == ATLAS_OK
+               ? atl_peer_verify(&envelope->signer, scratch, writer.len, envelope->signature)
+               : rc;
+}
+
+int32_t atl_envelope_open(const uint8_t *data, size_t len, const char *domain, atl_envelope *out) {
+    atl_envelope envelope;
+    int32_t rc = atl_envelope_parse(data, len, &envelope);
+
+    if (rc == ATLAS_OK) {
+        rc = atl_envelope_verify(&envelope, domain);
     }
-    if (fields[FIELD_SIGNATURE].left != ATL_SIGNATURE_LEN) {
-        return ATLAS_ERR_SIGNATURE;
-    }
-    rc = atl_peer_verify(&envelope.signer, scratch, writer.len, fields[FIELD_SIGNATURE].data);
     if (rc == ATLAS_OK) {
         *out = envelope;
     }

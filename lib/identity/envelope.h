@@ -17,6 +17,7 @@ typedef struct atl_envelope {
     size_t type_len;
     const uint8_t *payload;
     size_t payload_len;
+    const uint8_t *signature; /* ATL_SIGNATURE_LEN bytes */
 } atl_envelope;
 
 /* Signs and writes an envelope. Domain and type must not be empty. ATLAS_ERR_INVALID,
@@ -30,5 +31,10 @@ int32_t atl_envelope_make(const atlas_key *key, const char *domain, const uint8_
  * ATLAS_ERR_DUPLICATE for a field that occurs twice, ATLAS_ERR_KEY, ATLAS_ERR_UNSUPPORTED for a key
  * that is not Ed25519, ATLAS_ERR_SIGNATURE. */
 int32_t atl_envelope_open(const uint8_t *data, size_t len, const char *domain, atl_envelope *out);
+
+/* The same in two steps, for what can be refused by its content before the signature costs
+ * anything: what is parsed is not to be believed before it is verified. */
+int32_t atl_envelope_parse(const uint8_t *data, size_t len, atl_envelope *out);
+int32_t atl_envelope_verify(const atl_envelope *envelope, const char *domain);
 
 #endif

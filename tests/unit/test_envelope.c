@@ -259,6 +259,35 @@ static void limits_of_opening(void **state) {
     assert_int_equal(envelope.type_len, 99);
 }
 
+/* What is parsed is as it stands there; whether it is to be believed is said by the second step. */
+static void parse_and_verify(void **state) {
+    uint8_t buf[256];
+    atlas_key *key = make_key();
+    atl_envelope envelope = {.type_len = 99};
+    atl_peer_id id;
+    size_t len;
+
+    (void)state;
+    atl_key_id(key, &id);
+    assert_int_equal(atl_envelope_make(key, DOMAIN, TYPE, 2, (const uint8_t *)"payload", 7, buf,
+                                       sizeof(buf), &len),
+                     ATLAS_OK);
+    assert_int_equal(atl_envelope_parse(buf, len - 1, &envelope), ATLAS_ERR_TRUNCATED);
+    assert_int_equal(envelope.type_len, 99);
+    buf[len - 1] ^= 1;
+    assert_int_equal(atl_envelope_parse(buf, len, &envelope), ATLAS_OK);
+    assert_true(atl_peer_id_equal(&envelope.signer, &id));
+    assert_int_equal(envelope.payload_len, 7);
+    assert_memory_equal(envelope.payload, "payload", 7);
+    assert_ptr_equal(envelope.signature, buf + len - ATL_SIGNATURE_LEN);
+    assert_int_equal(atl_envelope_verify(&envelope, DOMAIN), ATLAS_ERR_SIGNATURE);
+    buf[len - 1] ^= 1;
+    assert_int_equal(atl_envelope_verify(&envelope, DOMAIN), ATLAS_OK);
+    assert_int_equal(atl_envelope_verify(&envelope, "libp2p-testing"), ATLAS_ERR_SIGNATURE);
+    assert_int_equal(atl_envelope_verify(&envelope, ""), ATLAS_ERR_INVALID);
+    atlas_key_free(key);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_go_made_opens),
@@ -267,6 +296,7 @@ int main(void) {
         cmocka_unit_test(every_bit_counts),
         cmocka_unit_test(fields_missing_twice_and_unknown),
         cmocka_unit_test(limits_of_opening),
+        cmocka_unit_test(parse_and_verify),
     };
 
     return cmocka_run_group_tests_name("envelope", tests, NULL, NULL);

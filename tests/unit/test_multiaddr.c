@@ -343,6 +343,53 @@ static void random_addresses_round_trip(void **state) {
     }
 }
 
+#define SKIP(text, rc, code, left) \
+    { text, sizeof(text) - 1, rc, code, left }
+
+/* By the length alone: the first component of what others wrote. */
+static const struct {
+    const char *data;
+    size_t len;
+    int32_t rc;
+    uint32_t code;
+    size_t left; /* of the value */
+} SKIPS[] = {
+    SKIP("\x04\x7f\x00\x00\x01\x91", ATLAS_OK, ATL_MA_IP4, 4),
+    SKIP("\xa2\x02\xff", ATLAS_OK, ATL_MA_P2P_CIRCUIT, 0),
+    SKIP("\xa5\x03\x03\x12\x20z", ATLAS_OK, ATL_MA_P2P, 3), /* no peer id that libatlas knows */
+    SKIP("\x35\x03*.a", ATLAS_OK, ATL_MA_DNS, 3),           /* nor a name */
+    SKIP("\x35\x00", ATLAS_OK, ATL_MA_DNS, 0),
+    SKIP("\xd1\x03", ATLAS_ERR_UNSUPPORTED, 0, 0), /* webtransport */
+    SKIP("\xff\xff\xff\xff\x7f", ATLAS_ERR_UNSUPPORTED, 0, 0),
+    SKIP("", ATLAS_ERR_ADDRESS, 0, 0),
+    SKIP("\xff", ATLAS_ERR_ADDRESS, 0, 0),
+    SKIP("\x04\x7f\x00\x00", ATLAS_ERR_ADDRESS, 0, 0),
+    SKIP("\x35", ATLAS_ERR_ADDRESS, 0, 0),
+    SKIP("\x35\x04*.a", ATLAS_ERR_ADDRESS, 0, 0),
+    SKIP("\xa5\x03\xff\xff\xff\xff\xff\xff\xff\xff\x7f", ATLAS_ERR_ADDRESS, 0, 0),
+};
+
+static void components_are_skipped(void **state) {
+    size_t i;
+
+    (void)state;
+    for (i = 0; i < ATL_COUNT(SKIPS); i++) {
+        atl_component component = {4711, {NULL, 99}};
+        atl_reader reader;
+        int32_t rc;
+
+        atl_reader_init(&reader, SKIPS[i].data, SKIPS[i].len);
+        rc = atl_multiaddr_skip(&reader, &component);
+        if (rc != SKIPS[i].rc) {
+            fail_msg("row %zu: %d", i, (int)rc);
+        }
+        assert_int_equal(component.code, rc == ATLAS_OK ? SKIPS[i].code : 4711);
+        assert_int_equal(component.value.left, rc == ATLAS_OK ? SKIPS[i].left : 99);
+        assert_true(rc == ATLAS_OK ? reader.data == component.value.data + component.value.left
+                                   : reader.left == SKIPS[i].len);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(texts_and_bytes),
@@ -352,6 +399,7 @@ int main(void) {
         cmocka_unit_test(buffers_too_small),
         cmocka_unit_test(lengths_are_bounded),
         cmocka_unit_test(random_addresses_round_trip),
+        cmocka_unit_test(components_are_skipped),
     };
 
     return cmocka_run_group_tests_name("multiaddr", tests, NULL, NULL);
