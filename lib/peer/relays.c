@@ -29,7 +29,7 @@ static void on_state(void *user, atl_relay_client *client) {
     atl_relay_entry *entry = user;
 
     (void)client;
-    if (entry->configured) {
+    if (entry->configured || entry->held) {
         atl_post_event(entry->peers->loop, &entry->event);
     }
 }
@@ -135,8 +135,16 @@ static int32_t make_client(atl_relay_entry *entry) {
 static void want(atl_relay_entry *entry) {
     const atl_relays *relays = &entry->peers->relays;
 
-    if (entry->client != NULL && entry->configured) {
+    if (entry->client == NULL || relays->stopped) {
+        return;
+    }
+    if (entry->held) {
+        atl_relay_client_want(entry->client, 1, 1);
+    } else if (entry->configured) {
         atl_relay_client_want(entry->client, relays->connect, relays->announce);
+    } else {
+        /* circuits that are in use end with their users, not with the announcements */
+        atl_relay_client_want(entry->client, entry->users > 0, 0);
     }
 }
 
@@ -285,6 +293,62 @@ int32_t atl_relays_find(atl_relays *relays, const atl_maddr *addr, atl_relay_ent
         return ATLAS_OK;
     }
     return entry_new(relays, addr, out);
+}
+
+int32_t atl_relays_hold(atl_relays *relays, const atl_maddr *addr, atl_relay_entry **out) {
+    atl_relay_entry *entry = by_peer(relays, &addr->peer);
+    int32_t rv = ATLAS_OK;
+
+    if (addr->host_kind == ATL_HOST_NONE || !addr->quic || addr->has_relay || !addr->has_peer) {
+        return ATLAS_ERR_ADDRESS;
+    }
+    if (atl_peer_id_equal(&addr->peer, &relays->peers->self)) {
+        return ATLAS_ERR_SELF;
+    }
+    if (relays->stopped) {
+        return ATLAS_ERR_SHUTDOWN;
+    }
+    if (entry != NULL && (entry->configured || entry->held)) {
+        return ATLAS_ERR_EXISTS;
+    }
+    if (entry == NULL) {
+        rv = entry_new(relays, addr, &entry);
+        if (rv != ATLAS_OK) {
+            return rv;
+        }
+    }
+    entry->held = 1;
+    atl_list_remove(&entry->node);
+    atl_list_append(&relays->entries, &entry->node);
+    atl_relay_entry_use(entry);
+    want(entry);
+    *out = entry;
+    return ATLAS_OK;
+}
+
+void atl_relays_release(atl_relay_entry *entry) {
+    entry->held = 0;
+    atl_relay_entry_unuse(entry);
+    want(entry);
+}
+
+atl_relay_entry *atl_relays_held_at(const atl_relays *relays, size_t index) {
+    atl_list *node;
+
+    for (node = relays->entries.next; node != &relays->entries; node = node->next) {
+        atl_relay_entry *entry = ATL_CONTAINER(node, atl_relay_entry, node);
+
+        if (entry->held && !entry->configured && index-- == 0) {
+            return entry;
+        }
+    }
+    return NULL;
+}
+
+atl_relay_entry *atl_relays_configured(const atl_relays *relays, const atl_peer_id *peer) {
+    atl_relay_entry *entry = by_peer(relays, peer);
+
+    return entry != NULL && entry->configured ? entry : NULL;
 }
 
 int32_t atl_relays_open(atl_relays *relays) {

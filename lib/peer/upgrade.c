@@ -41,20 +41,28 @@ static int enabled(const atlas_conn *conn) {
 
 /* ---- what the peer is told ---- */
 
-/* Relays where this node is announced, and a hash of them. */
+/* Relays where this node is announced, configured ones first, and a hash of them. */
 static size_t own_relays(const atl_peers *peers, atl_maddr out[ATL_CTRL_RELAYS_MAX],
                          uint64_t *hash) {
+    const atl_relays *relays = &peers->relays;
     const atl_relay_entry *entry;
     size_t n = 0;
     size_t i;
+    size_t k;
 
     *hash = 1;
-    for (i = 0; n < ATL_CTRL_RELAYS_MAX && (entry = atl_relays_at(&peers->relays, i)) != NULL;
-         i++) {
+    for (i = 0; n < ATL_CTRL_RELAYS_MAX; i++) {
+        entry = i < relays->configured ? atl_relays_at(relays, i)
+                                       : atl_relays_held_at(relays, i - relays->configured);
+        if (entry == NULL) {
+            break;
+        }
         if (entry->client != NULL &&
             atl_relay_client_state(entry->client) == ATLAS_RELAY_ANNOUNCED) {
             out[n++] = entry->addr;
-            *hash = *hash * 31 + i + 1;
+            for (k = 0; k < sizeof(entry->addr.peer.key); k++) {
+                *hash = *hash * 31 + entry->addr.peer.key[k] + 1;
+            }
         }
     }
     return n;
