@@ -158,7 +158,8 @@ static void request(atl_reader *script, asking *a) {
     if (method[0] == '\0' || line[0] == '\0') {
         return;
     }
-    if (c->h3 == NULL) {
+    if (c->h3 == NULL) { /* handshakes from one address are limited */
+        registry_world_run(&w, 2 * ATL_SECOND);
         client_dial(&w, c);
     }
     ask_begin(c, a, method, line, body, len);
