@@ -6,19 +6,22 @@
  * value or a key given twice is an error with file, line and what was expected.
  *
  * [network]   port, ipv4, ipv6, relays (array of multiaddrs ending in /p2p/ID), bootstrap (array of
- *             multiaddrs; checked only)
+ *             multiaddrs ending in /p2p/ID)
  * [stun]      servers (array of "HOST:PORT"), timeout (seconds), serve (boolean), rate
  * [transport] enable_relay, offer_relay (needs enable_relay), relay_bandwidth_limit (bytes per
  *             second), relay_delay (seconds), idle_timeout (seconds), handshake_timeout (seconds),
  *             presence_interval (seconds), max_connections, max_streams_per_conn,
  *             max_message_size (bytes), stream_buffer (bytes), gso, upgrade (boolean),
- *             keepalive_max (seconds), idle_mode_max_secs
+ *             keepalive_max (seconds), idle_mode_max_secs, autorelay (0 never, 1 where this
+ *             node cannot be reached otherwise, 2 always), autorelay_count
  * [security]  handshake_limit, max_clock_drift_secs
  * [relay]     total_bandwidth (bytes per second), max_nodes, max_circuits, max_circuits_per_node,
  *             max_per_ipv4, max_per_ipv6_64, handshakes, allow, deny (arrays of peer ids)
+ * [registry]  record_lifetime (seconds), max_records, max_per_ipv4, max_per_ipv6_64
  *
  * Each sets the option ATLAS_OPT_* of that meaning (atlas/context.h has ranges and defaults), or
- * adds to the lists of atlas/relay.h and atlas/stun.h. Seconds may have up to three decimals. */
+ * adds to the lists of atlas/relay.h, atlas/discovery.h and atlas/stun.h. Seconds may have up to
+ * three decimals. */
 #ifndef ATLAS_CONFIG_H
 #define ATLAS_CONFIG_H
 

@@ -11,6 +11,7 @@ typedef struct snapshot {
     atl_options options;
     size_t stun_servers;
     size_t relays;
+    size_t nodes;
     size_t allow;
     size_t deny;
 } snapshot;
@@ -19,6 +20,7 @@ static void take_snapshot(const atlas_ctx *ctx, snapshot *before) {
     before->options = ctx->options;
     before->stun_servers = ctx->stun_server_count;
     before->relays = ctx->peers.relays.configured;
+    before->nodes = ctx->discovery == NULL ? 0 : atl_discovery_nodes(ctx->discovery);
     before->allow = ctx->relay_allow_count;
     before->deny = ctx->relay_deny_count;
 }
@@ -41,6 +43,9 @@ static void restore(atlas_ctx *ctx, const snapshot *before) {
     }
     while (ctx->peers.relays.configured > before->relays) {
         remove_last_relay(ctx);
+    }
+    if (ctx->discovery != NULL) {
+        atl_discovery_forget_nodes(ctx->discovery, before->nodes);
     }
     ctx->relay_allow_count = before->allow;
     ctx->relay_deny_count = before->deny;
@@ -80,6 +85,8 @@ static int32_t add_entry(atlas_ctx *ctx, uint32_t list, const char *text) {
     switch (list) {
     case ATL_LIST_RELAYS:
         return atlas_relay_add(ctx, text);
+    case ATL_LIST_BOOTSTRAP:
+        return atlas_bootstrap_add(ctx, text);
     case ATL_LIST_STUN:
         return atlas_stun_add_server(ctx, text);
     case ATL_LIST_ALLOW:
@@ -87,7 +94,7 @@ static int32_t add_entry(atlas_ctx *ctx, uint32_t list, const char *text) {
     case ATL_LIST_DENY:
         return atlas_relay_deny(ctx, text);
     default:
-        return ATLAS_OK; /* bootstrap nodes are only checked */
+        return ATLAS_ERR_INTERNAL;
     }
 }
 

@@ -6,8 +6,9 @@
 
 #include <string.h>
 
-#define OFFER_DRAIN (30 * ATL_SECOND) /* a node that is public no longer: for its circuits to end \
-                                       */
+#define OFFER_DRAIN                                                               \
+    (30 * ATL_SECOND) /* a node that is public no longer: for its circuits to end \
+                       */
 
 /* ---- the server ---- */
 

@@ -59,30 +59,33 @@ static const char *quote(const char *text, size_t len, char out[QUOTE_MAX]) {
 
 /* ---- entries of lists: NULL, or what is wrong with one ---- */
 
-static const char *check_relay(const char *text) {
+static const char *check_node(const char *text, const char *transport, const char *id) {
     atl_maddr addr;
     int32_t rv = atl_maddr_parse(text, &addr);
 
     if (rv == ATLAS_ERR_UNSUPPORTED) {
-        return "this is a multiaddr, but not one over which a relay can be reached "
+        return "this is a multiaddr, but not one over which a node can be reached "
                "(.../udp/PORT/quic-v1)";
     }
     if (rv != ATLAS_OK) {
         return atlas_error_text(rv);
     }
     if (addr.host_kind == ATL_HOST_NONE || !addr.quic || addr.has_relay) {
-        return "a relay's address has a transport of its own (/ip4/.../udp/PORT/quic-v1)";
+        return transport;
     }
-    return addr.has_peer ? NULL : "the relay's peer id is missing at the end (/p2p/ID)";
+    return addr.has_peer ? NULL : id;
 }
 
-/* Bootstrap nodes may also be reached over transports that are not ours. */
-static const char *check_bootstrap(const char *text) {
-    uint8_t bytes[ATL_MULTIADDR_BYTES];
-    size_t len;
-    int32_t rv = atl_multiaddr_encode(text, bytes, sizeof(bytes), &len);
+static const char *check_relay(const char *text) {
+    return check_node(text,
+                      "a relay's address has a transport of its own (/ip4/.../udp/PORT/quic-v1)",
+                      "the relay's peer id is missing at the end (/p2p/ID)");
+}
 
-    return rv == ATLAS_OK ? NULL : atlas_error_text(rv);
+static const char *check_bootstrap(const char *text) {
+    return check_node(
+        text, "a bootstrap node's address has a transport of its own (/ip4/.../udp/PORT/quic-v1)",
+        "the bootstrap node's peer id is missing at the end (/p2p/ID)");
 }
 
 static const char *check_stun(const char *text) {
@@ -105,7 +108,9 @@ static const struct {
 } list_kinds[ATL_LIST_COUNT] = {
     [ATL_LIST_RELAYS] = {check_relay,
                          "an array of multiaddrs of relays in quotes, each ending in /p2p/ID"},
-    [ATL_LIST_BOOTSTRAP] = {check_bootstrap, "an array of multiaddrs in quotes"},
+    [ATL_LIST_BOOTSTRAP] = {check_bootstrap,
+                            "an array of multiaddrs of bootstrap nodes in quotes, each ending in "
+                            "/p2p/ID"},
     [ATL_LIST_STUN] = {check_stun, "an array of STUN servers in quotes, \"HOST:PORT\" or \"HOST\""},
     [ATL_LIST_ALLOW] = {check_peer, "an array of peer ids in quotes"},
     [ATL_LIST_DENY] = {check_peer, "an array of peer ids in quotes"},

@@ -5,6 +5,7 @@
 #define NAME_MAX_LEN 48
 
 #define RATE_MAX (UINT64_C(1) << 33)
+#define RECORDS_MAX 100000000
 #define SIZE_MAX_1G (UINT64_C(1) << 30)
 
 /* The ranges are those of the options in atlas/context.h; tests/unit/test_config_api.c compares
@@ -34,6 +35,8 @@ const atl_config_key atl_config_keys[ATL_CONFIG_KEYS] = {
     {"transport", "upgrade", ATL_KEY_BOOL, ATLAS_OPT_UPGRADE, 0, 1},
     {"transport", "keepalive_max", ATL_KEY_SECONDS, ATLAS_OPT_KEEPALIVE_MAX_MS, 1000, 600000},
     {"transport", "idle_mode_max_secs", ATL_KEY_NUMBER, ATLAS_OPT_IDLE_MODE_MAX_S, 0, 86400},
+    {"transport", "autorelay", ATL_KEY_NUMBER, ATLAS_OPT_AUTORELAY, 0, 2},
+    {"transport", "autorelay_count", ATL_KEY_NUMBER, ATLAS_OPT_AUTORELAY_COUNT, 1, 8},
     {"transport", "gso", ATL_KEY_BOOL, ATLAS_OPT_GSO, 0, 1},
     {"security", "handshake_limit", ATL_KEY_NUMBER, ATLAS_OPT_HANDSHAKE_LIMIT, 1, 1000000},
     {"security", "max_clock_drift_secs", ATL_KEY_NUMBER, ATLAS_OPT_MAX_CLOCK_DRIFT_S, 1, 86400},
@@ -45,6 +48,11 @@ const atl_config_key atl_config_keys[ATL_CONFIG_KEYS] = {
     {"relay", "max_per_ipv4", ATL_KEY_NUMBER, ATLAS_OPT_RELAY_MAX_PER_IPV4, 1, 10000000},
     {"relay", "max_per_ipv6_64", ATL_KEY_NUMBER, ATLAS_OPT_RELAY_MAX_PER_IPV6_64, 1, 10000000},
     {"relay", "handshakes", ATL_KEY_NUMBER, ATLAS_OPT_RELAY_HANDSHAKES, 1, 1000000},
+    {"registry", "record_lifetime", ATL_KEY_NUMBER, ATLAS_OPT_RECORD_LIFETIME_S, 60, 86400},
+    {"registry", "max_records", ATL_KEY_NUMBER, ATLAS_OPT_REGISTRY_MAX_RECORDS, 1, RECORDS_MAX},
+    {"registry", "max_per_ipv4", ATL_KEY_NUMBER, ATLAS_OPT_REGISTRY_MAX_PER_IPV4, 1, RECORDS_MAX},
+    {"registry", "max_per_ipv6_64", ATL_KEY_NUMBER, ATLAS_OPT_REGISTRY_MAX_PER_IPV6_64, 1,
+     RECORDS_MAX},
     {"relay", "allow", ATL_KEY_LIST, ATL_LIST_ALLOW, 0, 0},
     {"relay", "deny", ATL_KEY_LIST, ATL_LIST_DENY, 0, 0},
 };

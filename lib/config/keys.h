@@ -27,7 +27,7 @@ typedef struct atl_config_key {
     uint64_t max;
 } atl_config_key;
 
-#define ATL_CONFIG_KEYS 35
+#define ATL_CONFIG_KEYS 41
 
 extern const atl_config_key atl_config_keys[ATL_CONFIG_KEYS];
 

@@ -76,6 +76,15 @@ int32_t atl_discovery_add_node(atl_discovery *disc, const char *text) {
     return ATLAS_OK;
 }
 
+void atl_discovery_forget_nodes(atl_discovery *disc, size_t n) {
+    while (disc->n_nodes > n) {
+        atl_boot_node *node = &disc->nodes[--disc->n_nodes];
+
+        atl_publish_node_free(&disc->publish, node);
+        memset(node, 0, sizeof(*node));
+    }
+}
+
 size_t atl_discovery_nodes(const atl_discovery *disc) {
     return disc->n_nodes;
 }

@@ -48,6 +48,8 @@ void atl_discovery_free(atl_discovery *disc);
 
 /* As atlas_bootstrap_add(). */
 int32_t atl_discovery_add_node(atl_discovery *disc, const char *text);
+/* Takes back those that were added behind the first `n`, before the sockets are open. */
+void atl_discovery_forget_nodes(atl_discovery *disc, size_t n);
 size_t atl_discovery_nodes(const atl_discovery *disc);
 const char *atl_boot_node_text(const atl_boot_node *node);
 atl_record_cache *atl_discovery_cache(atl_discovery *disc);

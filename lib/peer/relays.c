@@ -29,7 +29,7 @@ static void on_state(void *user, atl_relay_client *client) {
     atl_relay_entry *entry = user;
 
     (void)client;
-    if (entry->configured) {
+    if (entry->configured || entry->held) {
         atl_post_event(entry->peers->loop, &entry->event);
     }
 }
@@ -135,8 +135,16 @@ static int32_t make_client(atl_relay_entry *entry) {
 static void want(atl_relay_entry *entry) {
     const atl_relays *relays = &entry->peers->relays;
 
-    if (entry->client != NULL && entry->configured) {
+    if (entry->client == NULL || relays->stopped) {
+        return;
+    }
+    if (entry->held) {
+        atl_relay_client_want(entry->client, 1, 1);
+    } else if (entry->configured) {
         atl_relay_client_want(entry->client, relays->connect, relays->announce);
+    } else {
+        /* circuits that are in use end with their users, not with the announcements */
+        atl_relay_client_want(entry->client, entry->users > 0, 0);
     }
 }
 
@@ -287,6 +295,49 @@ int32_t atl_relays_find(atl_relays *relays, const atl_maddr *addr, atl_relay_ent
     return entry_new(relays, addr, out);
 }
 
+int32_t atl_relays_hold(atl_relays *relays, const atl_maddr *addr, atl_relay_entry **out) {
+    atl_relay_entry *entry = by_peer(relays, &addr->peer);
+    int32_t rv = ATLAS_OK;
+
+    if (addr->host_kind == ATL_HOST_NONE || !addr->quic || addr->has_relay || !addr->has_peer) {
+        return ATLAS_ERR_ADDRESS;
+    }
+    if (atl_peer_id_equal(&addr->peer, &relays->peers->self)) {
+        return ATLAS_ERR_SELF;
+    }
+    if (relays->stopped) {
+        return ATLAS_ERR_SHUTDOWN;
+    }
+    if (entry != NULL && (entry->configured || entry->held)) {
+        return ATLAS_ERR_EXISTS;
+    }
+    if (entry == NULL) {
+        rv = entry_new(relays, addr, &entry);
+        if (rv != ATLAS_OK) {
+            return rv;
+        }
+    }
+    entry->held = 1;
+    atl_list_remove(&entry->node);
+    atl_list_append(&relays->entries, &entry->node);
+    atl_relay_entry_use(entry);
+    want(entry);
+    *out = entry;
+    return ATLAS_OK;
+}
+
+void atl_relays_release(atl_relay_entry *entry) {
+    entry->held = 0;
+    atl_relay_entry_unuse(entry);
+    want(entry);
+}
+
+atl_relay_entry *atl_relays_configured(const atl_relays *relays, const atl_peer_id *peer) {
+    atl_relay_entry *entry = by_peer(relays, peer);
+
+    return entry != NULL && entry->configured ? entry : NULL;
+}
+
 int32_t atl_relays_open(atl_relays *relays) {
     atl_list *node;
 
@@ -332,7 +383,7 @@ atl_relay_entry *atl_relays_next_own(const atl_relays *relays, const atl_relay_e
     while (node != &relays->entries) {
         atl_relay_entry *next = ATL_CONTAINER(node, atl_relay_entry, node);
 
-        if (next->configured) {
+        if (next->configured || next->held) {
             return next;
         }
         node = node->next;

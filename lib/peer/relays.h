@@ -1,5 +1,6 @@
-/* The relays of a context: those configured, in their order, and those that only a dial to a
- * circuit address uses, which go when their last user has gone. */
+/* The relays of a context: those configured, in their order, those that were chosen by measurement
+ * (discovery/autorelay.h), and those that only a dial to a circuit address uses, which go when
+ * their last user has gone. */
 #ifndef ATL_PEER_RELAYS_H
 #define ATL_PEER_RELAYS_H
 
@@ -18,6 +19,7 @@ typedef struct atl_relay_entry {
     atl_timer reap;           /* frees a temporary relay a moment after its last use */
     uint32_t users;           /* attempts and connections through it */
     uint8_t configured;
+    uint8_t held;  /* chosen by measurement: connected and announced, whatever the presence is */
     uint8_t named; /* a peer has said where it is: it counts for that peer's connection only */
     atl_maddr addr;
     char text[ATLAS_MULTIADDR_MAX];
@@ -57,6 +59,15 @@ atl_relay_entry *atl_relays_at(const atl_relays *relays, size_t index);
 /* The relays that this node counts as its own, one after the other, in order of preference: `entry`
  * NULL for the first; NULL past the last. */
 atl_relay_entry *atl_relays_next_own(const atl_relays *relays, const atl_relay_entry *entry);
+/* Holds a relay that was chosen by measurement: dialled and announced as configured ones are with
+ * presence, until it is released. ATLAS_ERR_EXISTS: it is configured (nothing is changed) or held;
+ * ATLAS_ERR_ADDRESS, ATLAS_ERR_SELF, ATLAS_ERR_SHUTDOWN, ATLAS_ERR_NOMEM. */
+int32_t atl_relays_hold(atl_relays *relays, const atl_maddr *addr, atl_relay_entry **out);
+/* No longer announced. What still uses it keeps it connected for as long; one that was configured
+ * meanwhile is as that says. */
+void atl_relays_release(atl_relay_entry *entry);
+/* The configured relay with that id, or NULL. */
+atl_relay_entry *atl_relays_configured(const atl_relays *relays, const atl_peer_id *peer);
 /* Configured relays and others in use, by health and then by order: at most `cap`, none that only a
  * peer has named. */
 size_t atl_relays_ranked(const atl_relays *relays, atl_relay_entry **out, size_t cap);

@@ -41,7 +41,7 @@ static int enabled(const atlas_conn *conn) {
 
 /* ---- what the peer is told ---- */
 
-/* Relays where this node is announced, and a hash of them. */
+/* Relays where this node is announced, configured ones first, and a hash of them. */
 static size_t own_relays(const atl_peers *peers, atl_maddr out[ATL_CTRL_RELAYS_MAX],
                          uint64_t *hash) {
     const atl_relay_entry *entry = NULL;

@@ -362,7 +362,11 @@ static int32_t try_start(sim_node *node, uint16_t port) {
     uint8_t seed[32];
     int32_t rv;
 
-    memset(seed, node->seed, sizeof(seed));
+    sim_node_discovery(&callbacks);
+    memset(seed, (int)(node->seed & 0xff), sizeof(seed));
+    for (size_t i = 1; i < sizeof(uint32_t); i++) {
+        seed[i] ^= (uint8_t)(node->seed >> (8 * i));
+    }
     sim_node_hooks(node, &hooks);
     assert_int_equal(atlas_key_from_seed(seed, &key), ATLAS_OK);
     rv = atl_ctx_new_with_io(&hooks, key, &factory, &node->ctx);
@@ -389,7 +393,7 @@ void sim_node_start(sim_node *node, uint16_t port) {
     assert_int_equal(try_start(node, port), ATLAS_OK);
 }
 
-static int32_t try_on_host(sim_node *node, sim_host *host, uint8_t seed, uint16_t port,
+static int32_t try_on_host(sim_node *node, sim_host *host, uint32_t seed, uint16_t port,
                            sim_faults *faults) {
     memset(node, 0, sizeof(*node));
     node->host = host;
@@ -399,16 +403,16 @@ static int32_t try_on_host(sim_node *node, sim_host *host, uint8_t seed, uint16_
     return try_start(node, port);
 }
 
-int32_t sim_node_try_init(sim_node *node, sim_net *net, const char *ip, uint8_t seed, uint16_t port,
+int32_t sim_node_try_init(sim_node *node, sim_net *net, const char *ip, uint32_t seed, uint16_t port,
                           sim_faults *faults) {
     return try_on_host(node, sim_host_new(net, ip), seed, port, faults);
 }
 
-void sim_node_on_host(sim_node *node, sim_host *host, uint8_t seed, uint16_t port) {
+void sim_node_on_host(sim_node *node, sim_host *host, uint32_t seed, uint16_t port) {
     assert_int_equal(try_on_host(node, host, seed, port, NULL), ATLAS_OK);
 }
 
-void sim_node_init(sim_node *node, sim_net *net, const char *ip, uint8_t seed, uint16_t port) {
+void sim_node_init(sim_node *node, sim_net *net, const char *ip, uint32_t seed, uint16_t port) {
     assert_int_equal(sim_node_try_init(node, net, ip, seed, port, NULL), ATLAS_OK);
 }
 

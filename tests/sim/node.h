@@ -24,6 +24,28 @@ typedef struct sim_path_change {
     char reason[96];
 } sim_path_change;
 
+/* What discovery has told. */
+typedef struct sim_found {
+    uint32_t verdict[2]; /* IPv4, IPv6: ATLAS_REACH_* */
+    uint64_t verdict_at; /* the first that is known; 0: none */
+    int verdicts;        /* events */
+    uint32_t advertise;  /* ATLAS_ADVERTISE_* */
+    uint64_t published_at; /* the first record that a bootstrap node has taken; 0: none */
+    uint64_t full_at;      /* the first with as many circuits as `wanted` */
+    uint32_t wanted;
+    uint64_t seq; /* of the record */
+    uint64_t said_at; /* when the record changed last */
+    uint32_t nodes;   /* that have it */
+    uint32_t offers;
+    uint32_t circuits; /* in it */
+    uint32_t directs;
+    char addrs[16][ATLAS_MULTIADDR_MAX];
+    uint32_t serving;     /* chosen relays */
+    uint64_t served_at;   /* the first time that `wanted` of them served */
+    int chosen, failed, replaced; /* events */
+    char failure[200];            /* the last */
+} sim_found;
+
 typedef struct sim_node sim_node;
 
 struct sim_node {
@@ -37,7 +59,7 @@ struct sim_node {
     size_t live_bytes;
     size_t peak_bytes;
     atlas_ctx *ctx;
-    uint8_t seed;
+    uint32_t seed;
     char addr[ATLAS_MULTIADDR_MAX]; /* where it listens, with its peer id */
     /* what happened */
     atlas_conn *conn; /* the connection dialled or accepted last */
@@ -82,22 +104,27 @@ struct sim_node {
     int upgrades;
     atlas_upgrade_info upgrade; /* without text, which follows */
     char upgrade_text[160];
+    sim_found found;
     /* takes inbound connections instead of the node itself */
     void (*accept)(void *user, sim_node *node, atlas_conn *conn);
     void *accept_user;
 };
 
 /* A context on a fresh host. `port` 0 = any. */
-void sim_node_init(sim_node *node, sim_net *net, const char *ip, uint8_t seed, uint16_t port);
+void sim_node_init(sim_node *node, sim_net *net, const char *ip, uint32_t seed, uint16_t port);
 /* A context on a host that there is already, behind a router perhaps. */
-void sim_node_on_host(sim_node *node, sim_host *host, uint8_t seed, uint16_t port);
+void sim_node_on_host(sim_node *node, sim_host *host, uint32_t seed, uint16_t port);
 /* The same without assertions: the code of the first call that failed; then there is no context. */
-int32_t sim_node_try_init(sim_node *node, sim_net *net, const char *ip, uint8_t seed, uint16_t port,
+int32_t sim_node_try_init(sim_node *node, sim_net *net, const char *ip, uint32_t seed, uint16_t port,
                           sim_faults *faults);
 /* The hooks of the node's context; what another one allocates with them is counted here too. */
 void sim_node_hooks(sim_node *node, atlas_hooks *hooks);
 /* The same identity again after sim_node_stop(), as a restarted program. */
 void sim_node_start(sim_node *node, uint16_t port);
+/* For node.c: discovery's callbacks fill in node->found. */
+void sim_node_discovery(atlas_callbacks *callbacks);
+/* 1 when the record says that it is reached through that relay (a node). */
+int sim_node_says_relay(const sim_node *node, const sim_node *relay);
 /* The program is killed: nothing more is sent. */
 void sim_node_kill(sim_node *node);
 void sim_node_done(sim_node *node);
@@ -116,7 +143,7 @@ void sim_node_reset_stall(sim_node *node);
 
 /* A node that is a relay, without limit of bandwidth, on port 4001. Crash: sim_node_kill(). Stall:
  * sim_host_freeze(). */
-void sim_relay_init(sim_node *node, sim_net *net, const char *ip, uint8_t seed);
+void sim_relay_init(sim_node *node, sim_net *net, const char *ip, uint32_t seed);
 /* After sim_node_kill() or a drain: the same key, and nothing of what it knew. */
 void sim_relay_return(sim_node *node);
 void sim_relay_drain(sim_node *node, uint64_t drain_ms);

@@ -214,10 +214,10 @@ PAIR_UNUSED static void ask_begin(client *c, asking *a, const char *method, cons
     atl_h3_request request = {method, "https", AUTHORITY, path, "", 0};
 
     memset(a, 0, sizeof(*a));
-    assert_int_equal(
-        body == NULL ? atl_h3_open(c->h3, &request, a, &a->stream)
-                     : atl_h3_open_with(c->h3, &request, NULL, body, len, a, &a->stream),
-        ATLAS_OK);
+    assert_int_equal(body == NULL
+                         ? atl_h3_open(c->h3, &request, a, &a->stream)
+                         : atl_h3_open_with(c->h3, &request, NULL, body, len, a, &a->stream),
+                     ATLAS_OK);
 }
 
 /* Asks, and waits for the end. Returns the status. */

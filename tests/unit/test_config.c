@@ -81,7 +81,7 @@ static const char whole_text[] =
     "  \"/dns4/relay.example.org/udp/443/quic-v1/p2p/" ID_A
     "\" ,\n"
     "]\n"
-    "bootstrap = [ \"/dnsaddr/boot.example.org/p2p/" ID_A
+    "bootstrap = [ \"/dns4/boot.example.org/udp/443/quic-v1/p2p/" ID_A
     "\" ]\n"
     "[stun]\n"
     "servers = [\"stun.example.org:3478\", \"192.0.2.7\"]\n"
@@ -210,10 +210,10 @@ static const row wrong_rows[] = {
     {"[network]\nrelays = [\"" ID_A "\"]\n", 2, "transport of its own"},
     {"[network]\nrelays = [\"/ip4/192.0.2.1/udp/4001/quic-v1\"]\n", 2, "peer id is missing"},
     {"[network]\nrelays = [\"/ip4/192.0.2.1/tcp/4001/p2p/" ID_A "\"]\n", 2,
-     "not one over which a relay"},
+     "not one over which a node"},
     {"[network]\nrelays = [\"" RELAY_A "/p2p-circuit\"]\n", 2, "relays: expected"},
     {"[network]\nbootstrap = [\"/ip4/1.2.3/udp/1\"]\n", 2,
-     "bootstrap: expected an array of multiaddrs"},
+     "bootstrap: expected an array of multiaddrs of bootstrap nodes"},
     {"[relay]\ndeny = [\"12D3KooW\"]\n", 2, "deny: expected an array of peer ids"},
     {"[network]\nport = 1\n\nport = 2\n", 4, "port is given twice, in line 2 and here"},
     {"[network]\nport = 1\n[stun]\n[network]\nport = 1\n", 5, "given twice, in line 2"},

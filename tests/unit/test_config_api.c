@@ -112,7 +112,7 @@ static void every_key_arrives(void **state) {
 
 static const char lists_text[] = "[network]\nrelays = [\"" RELAY_A
                                  "\", \"/dns/relay.example.org/udp/1/quic-v1/p2p/%s\"]\n"
-                                 "bootstrap = [\"/dnsaddr/boot.example.org/p2p/" ID_A
+                                 "bootstrap = [\"/dns4/boot.example.org/udp/443/quic-v1/p2p/" ID_A
                                  "\"]\n"
                                  "[stun]\nservers = [\"a.example\", \"b.example:99\"]\n"
                                  "[relay]\nallow = [\"" ID_A "\"]\ndeny = [\"" ID_A "\"]\n";

@@ -1,0 +1,193 @@
+/* Discovery in the simulator: nodes that know a bootstrap address and nothing else find out how they
+ * can be reached, find relays, are found by their ids, and stay so while others fail or lie. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "discovery_world.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#define SECOND UINT64_C(1000000000)
+
+static int verdicts(void *user) {
+    const world *w = user;
+    size_t i;
+
+    for (i = 0; i < w->plan.nodes; i++) {
+        if (w->nodes[i].found.verdict[0] == ATLAS_REACH_UNKNOWN) {
+            return 0;
+        }
+    }
+    return 1;
+}
+
+/* Every kind of NAT is judged rightly, and in time. */
+static void test_verdicts(void **state) {
+    static const struct {
+        int nat;
+        uint32_t verdict;
+    } ROWS[] = {
+        {SIM_NAT_NONE, ATLAS_REACH_PUBLIC},
+        {SIM_NAT_FULL_CONE, ATLAS_REACH_PUBLIC},
+        {SIM_NAT_ADDRESS_RESTRICTED, ATLAS_REACH_PRIVATE},
+        {SIM_NAT_PORT_RESTRICTED, ATLAS_REACH_PRIVATE},
+        {SIM_NAT_SYMMETRIC, ATLAS_REACH_PRIVATE},
+        {SIM_NAT_CGNAT, ATLAS_REACH_PRIVATE},
+    };
+    world_plan plan = {.boots = 2, .relays = 3, .nodes = 6};
+    uint64_t seed;
+    size_t i;
+    world w;
+
+    (void)state;
+    for (i = 0; i < ATL_COUNT(ROWS); i++) {
+        plan.nat[i] = ROWS[i].nat;
+    }
+    for (seed = 1; seed <= 3; seed++) {
+        world_init(&w, &plan, seed);
+        assert_true(world_run(&w, 10, verdicts));
+        for (i = 0; i < ATL_COUNT(ROWS); i++) {
+            uint64_t took = w.nodes[i].found.verdict_at - w.started[i];
+
+            printf("seed %llu: %s: verdict %u after %.2f s\n", (unsigned long long)seed,
+                   sim_nat_name(ROWS[i].nat), w.nodes[i].found.verdict[0], (double)took / 1e9);
+            assert_int_equal(w.nodes[i].found.verdict[0], ROWS[i].verdict);
+            assert_in_range(took, 1, 3 * SECOND);
+        }
+        world_done(&w);
+    }
+}
+
+/* One bootstrap address each, and nothing else: they find each other by id alone, whatever is in
+ * between, and what they say arrives. */
+static void test_by_id(void **state) {
+    static const world_plan PLAN = {
+        .boots = 2,
+        .relays = 5,
+        .nodes = 4,
+        .nat = {SIM_NAT_PORT_RESTRICTED, SIM_NAT_SYMMETRIC, SIM_NAT_CGNAT, SIM_NAT_FULL_CONE},
+    };
+    uint64_t took;
+    size_t a;
+    size_t b;
+    world w;
+
+    (void)state;
+    world_init(&w, &PLAN, 11);
+    /* a node reports to one bootstrap node, and is looked for on another */
+    for (a = 0; a < PLAN.nodes; a++) {
+        for (b = 0; b < PLAN.boots; b++) {
+            int32_t rv = atlas_bootstrap_add(w.nodes[a].ctx, w.boots[b].addr);
+
+            assert_true(rv == ATLAS_OK || rv == ATLAS_ERR_EXISTS);
+        }
+        sim_host_touch(w.nodes[a].host);
+    }
+    assert_true(world_run(&w, 20, world_published));
+    for (a = 0; a < PLAN.nodes; a++) {
+        for (b = 0; b < PLAN.nodes; b++) {
+            if (a == b) {
+                continue;
+            }
+            assert_true(world_dial(&w, a, b, &took));
+            printf("%s to %s: %.0f ms, path %u\n", sim_nat_name(PLAN.nat[a]),
+                   sim_nat_name(PLAN.nat[b]), (double)took / 1e6, w.nodes[a].path);
+            assert_in_range(took, 1, 5 * SECOND);
+            w.nodes[b].messages = 0;
+            assert_int_equal(sim_node_message(&w.nodes[a], "hello"), ATLAS_OK);
+            sim_host_touch(w.nodes[a].host);
+            (void)world_run(&w, 2, NULL);
+            assert_int_equal(w.nodes[b].messages, 1);
+            assert_string_equal(w.nodes[b].last_message, "hello");
+            assert_int_equal(atlas_conn_close(w.nodes[a].conn, 0, NULL), ATLAS_OK);
+            sim_host_touch(w.nodes[a].host);
+            (void)world_run(&w, 1, NULL);
+        }
+    }
+    world_done(&w);
+}
+
+static int three_serve(void *user) {
+    const world *w = user;
+
+    return w->nodes[0].found.full_at != 0;
+}
+
+static size_t a_chosen_relay(const world *w, const sim_node *node) {
+    size_t i;
+
+    for (i = 0; i < w->plan.relays; i++) {
+        if (w->relays[i].ctx != NULL && sim_node_says_relay(node, &w->relays[i])) {
+            return i;
+        }
+    }
+    fail_msg("the record names no relay");
+    return 0;
+}
+
+static size_t dead;
+
+static int corrected(void *user) {
+    const world *w = user;
+
+    return !sim_node_says_relay(&w->nodes[0], &w->relays[dead]) &&
+           w->nodes[0].found.advertise == ATLAS_ADVERTISE_PUBLISHED;
+}
+
+static int back_to_three(void *user) {
+    const world *w = user;
+
+    return w->nodes[0].found.circuits >= 3 &&
+           w->nodes[0].found.advertise == ATLAS_ADVERTISE_PUBLISHED;
+}
+
+/* A chosen relay is dead at the next second: the record is corrected, others go on serving, another
+ * takes its place. */
+static void test_relay_dies(void **state) {
+    static const world_plan PLAN = {
+        .boots = 1, .relays = 6, .nodes = 2, .nat = {SIM_NAT_SYMMETRIC, SIM_NAT_NONE}};
+    uint64_t seed;
+    world w;
+
+    (void)state;
+    for (seed = 21; seed <= 23; seed++) {
+        uint64_t begun;
+        uint64_t took;
+
+        world_init(&w, &PLAN, seed);
+        assert_true(world_run(&w, 20, three_serve));
+        printf("three relays after %.2f s, published after %.2f s\n",
+               (double)(w.nodes[0].found.served_at - w.started[0]) / 1e9,
+               (double)(w.nodes[0].found.full_at - w.started[0]) / 1e9);
+        (void)world_run(&w, 1, NULL);
+        dead = a_chosen_relay(&w, &w.nodes[0]);
+        begun = sim_now(w.net);
+        sim_node_kill(&w.relays[dead]);
+        /* the record still names it: a dial finds another way */
+        assert_true(world_dial(&w, 1, 0, &took));
+        assert_in_range(took, 1, 3 * SECOND);
+        assert_true(world_run(&w, 10, corrected));
+        took = sim_now(w.net) - begun;
+        printf("corrected after %.2f s\n", (double)took / 1e9);
+        assert_in_range(took, 1, 5 * SECOND);
+        assert_true(world_run(&w, 10, back_to_three));
+        sim_node_done(&w.nodes[0]);
+        sim_node_done(&w.nodes[1]);
+        sim_relay_return(&w.relays[dead]);
+        world_done(&w);
+    }
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_verdicts),
+        cmocka_unit_test(test_by_id),
+        cmocka_unit_test(test_relay_dies),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
