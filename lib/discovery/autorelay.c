@@ -160,7 +160,7 @@ static void look_later(atl_autorelay *ar) {
 /* Tries as many as are missing, and one more; 1 when that many are tried now. */
 static int try_some(atl_autorelay *ar, size_t missing, size_t tried, int *measure) {
     while (tried <= missing) {
-        const atl_pool_relay *relay = atl_choice_next(ar, tried == missing, measure);
+        const atl_relay_pool_relay *relay = atl_choice_next(ar, tried == missing, measure);
 
         if (relay == NULL || atl_chosen_begin(ar, relay) != ATLAS_OK) {
             break;
@@ -207,7 +207,7 @@ static void on_gather(atl_timer *timer, uint64_t now) {
 /* Nothing was left to try: others are asked for, and those that have failed tried again. */
 static void on_look(atl_timer *timer, uint64_t now) {
     atl_autorelay *ar = timer->user;
-    const atl_pool_relay *relay;
+    const atl_relay_pool_relay *relay;
     tally have = count_slots(ar);
 
     (void)now;
@@ -237,7 +237,7 @@ static void on_measured(void *user, const atl_measure_result *results, size_t n)
 
     ar->measure = NULL;
     for (i = 0; i < n; i++) {
-        atl_pool_relay *relay = atl_pool_find(&ar->pool, &ar->measured[i]);
+        atl_relay_pool_relay *relay = atl_relay_pool_find(&ar->pool, &ar->measured[i]);
         atl_chosen *slot = slot_of(ar, &ar->measured[i]);
 
         if (relay != NULL && atl_addr_equal(&relay->addr, &results[i].addr)) {
@@ -314,7 +314,7 @@ int32_t atl_autorelay_new(const atl_autorelay_config *config, atl_autorelay **ou
     }
     ar->config = *config;
     ar->loop = config->loop;
-    atl_pool_init(&ar->pool, ar->loop->env);
+    atl_relay_pool_init(&ar->pool, ar->loop->env);
     for (i = 0; i < ATL_AUTORELAY_SLOTS; i++) {
         atl_chosen_init(&ar->slots[i], ar);
     }
@@ -352,7 +352,7 @@ void atl_autorelay_free(atl_autorelay *ar) {
     }
     stop(ar);
     atl_task_cancel(&ar->change);
-    atl_pool_free(&ar->pool);
+    atl_relay_pool_free(&ar->pool);
     atl_free(ar->loop->env, ar);
 }
 
@@ -387,7 +387,7 @@ void atl_autorelay_offer(atl_autorelay *ar, const atl_maddr *addr) {
         atl_peer_id_equal(&addr->peer, &ar->config.self)) {
         return;
     }
-    atl_pool_offer(&ar->pool, &addr->peer, &addr->addr, ar->loop->now);
+    atl_relay_pool_offer(&ar->pool, &addr->peer, &addr->addr, ar->loop->now);
     ar->offered_at = ar->offered_at == 0 ? ar->loop->now : ar->offered_at;
     atl_autorelay_wake(ar);
 }
@@ -432,7 +432,7 @@ void atl_autorelay_on_relay(atl_autorelay *ar, atl_relay_entry *entry) {
 }
 
 void atl_autorelay_network_changed(atl_autorelay *ar) {
-    atl_pool_network_changed(&ar->pool);
+    atl_relay_pool_network_changed(&ar->pool);
     ar->backoff = 0;
     if (ar->measure != NULL) {
         atl_measure_cancel(ar->measure);

@@ -50,7 +50,7 @@ static int is_chosen(const atl_autorelay *ar, const atl_peer_id *peer) {
 }
 
 /* Whatever it has done before. */
-static int is_possible(const atl_autorelay *ar, const atl_pool_relay *relay, unsigned scopes) {
+static int is_possible(const atl_autorelay *ar, const atl_relay_pool_relay *relay, unsigned scopes) {
     atl_addr local;
 
     if ((atl_addr_is_private(&relay->addr) && (scopes & SCOPE_PRIVATE) == 0) ||
@@ -62,12 +62,12 @@ static int is_possible(const atl_autorelay *ar, const atl_pool_relay *relay, uns
            atl_endpoint_local(ar->config.peers->ep, relay->addr.family, &local) == ATLAS_OK;
 }
 
-static int is_good(const atl_autorelay *ar, const atl_pool_relay *relay, unsigned scopes) {
-    return atl_pool_bad_until(&ar->pool, &relay->peer, ar->loop->now) == 0 &&
+static int is_good(const atl_autorelay *ar, const atl_relay_pool_relay *relay, unsigned scopes) {
+    return atl_relay_pool_bad_until(&ar->pool, &relay->peer, ar->loop->now) == 0 &&
            is_possible(ar, relay, scopes);
 }
 
-static int is_measured(const atl_autorelay *ar, const atl_pool_relay *relay) {
+static int is_measured(const atl_autorelay *ar, const atl_relay_pool_relay *relay) {
     return relay->measured_at != 0 && ar->loop->now < relay->measured_at + FRESH;
 }
 
@@ -79,7 +79,7 @@ static int is_distinct(const atl_autorelay *ar, const atl_addr *addr, const atl_
         const atl_chosen *slot = &ar->slots[i];
 
         if (slot->entry != NULL && slot != except && !slot->doomed &&
-            slot->state != ATL_CHOSEN_LEAVES && atl_pool_same_network(&slot->addr, addr)) {
+            slot->state != ATL_CHOSEN_LEAVES && atl_relay_pool_same_network(&slot->addr, addr)) {
             return 0;
         }
     }
@@ -89,11 +89,11 @@ static int is_distinct(const atl_autorelay *ar, const atl_addr *addr, const atl_
 /* ---- the choice ---- */
 
 /* Loss first, in the steps in which it is measured. */
-static int is_better(const atl_pool_relay *a, const atl_pool_relay *b) {
+static int is_better(const atl_relay_pool_relay *a, const atl_relay_pool_relay *b) {
     return a->loss != b->loss ? a->loss < b->loss : a->rtt < b->rtt;
 }
 
-static int fits(const atl_autorelay *ar, const atl_pool_relay *relay, unsigned scopes,
+static int fits(const atl_autorelay *ar, const atl_relay_pool_relay *relay, unsigned scopes,
                 unsigned want) {
     return is_measured(ar, relay) && ((want & ANSWERED) == 0 || relay->loss < 100) &&
            ((want & DISTINCT) == 0 || is_distinct(ar, &relay->addr, NULL)) &&
@@ -101,16 +101,16 @@ static int fits(const atl_autorelay *ar, const atl_pool_relay *relay, unsigned s
 }
 
 /* One of those that are about as good as the best; NULL: none. */
-static const atl_pool_relay *pick(const atl_autorelay *ar, unsigned want) {
-    const atl_pool_relay *best = NULL;
-    const atl_pool_relay *out = NULL;
+static const atl_relay_pool_relay *pick(const atl_autorelay *ar, unsigned want) {
+    const atl_relay_pool_relay *best = NULL;
+    const atl_relay_pool_relay *out = NULL;
     unsigned scopes = own_scopes(ar);
     uint64_t near;
     uint64_t n = 0;
     size_t i;
 
     for (i = 0; i < ar->pool.n; i++) {
-        const atl_pool_relay *relay = &ar->pool.relays[i];
+        const atl_relay_pool_relay *relay = &ar->pool.relays[i];
 
         if (fits(ar, relay, scopes, want) && (best == NULL || is_better(relay, best))) {
             best = relay;
@@ -121,7 +121,7 @@ static const atl_pool_relay *pick(const atl_autorelay *ar, unsigned want) {
     }
     near = best->rtt / NEAR_PART < NEAR_MIN ? NEAR_MIN : best->rtt / NEAR_PART;
     for (i = 0; i < ar->pool.n; i++) {
-        const atl_pool_relay *relay = &ar->pool.relays[i];
+        const atl_relay_pool_relay *relay = &ar->pool.relays[i];
 
         if (fits(ar, relay, scopes, want) && relay->loss == best->loss &&
             relay->rtt <= best->rtt + near && atl_autorelay_random(ar) % ++n == 0) {
@@ -137,7 +137,7 @@ int atl_choice_is_unmeasured(const atl_autorelay *ar, unsigned want) {
     size_t i;
 
     for (i = 0; i < ar->pool.n; i++) {
-        const atl_pool_relay *relay = &ar->pool.relays[i];
+        const atl_relay_pool_relay *relay = &ar->pool.relays[i];
 
         if (!is_measured(ar, relay) &&
             ((want & DISTINCT) == 0 || is_distinct(ar, &relay->addr, NULL)) &&
@@ -151,9 +151,9 @@ int atl_choice_is_unmeasured(const atl_autorelay *ar, unsigned want) {
 /* The next one to try. `extra`: enough are tried already, and this one is to save time should one
  * of them be dead: only from a network of its own. Sets *measure where others are to be measured
  * first. */
-const atl_pool_relay *atl_choice_next(const atl_autorelay *ar, int extra, int *measure) {
+const atl_relay_pool_relay *atl_choice_next(const atl_autorelay *ar, int extra, int *measure) {
     static const unsigned ORDER[] = {DISTINCT | ANSWERED, ANSWERED, DISTINCT, 0};
-    const atl_pool_relay *relay;
+    const atl_relay_pool_relay *relay;
     size_t i;
 
     for (i = 0; i < ATL_COUNT(ORDER); i++) {
@@ -170,15 +170,15 @@ const atl_pool_relay *atl_choice_next(const atl_autorelay *ar, int extra, int *m
 }
 
 /* The one whose time is over soonest, of those that have failed. */
-const atl_pool_relay *atl_choice_least_bad(const atl_autorelay *ar) {
-    const atl_pool_relay *out = NULL;
+const atl_relay_pool_relay *atl_choice_least_bad(const atl_autorelay *ar) {
+    const atl_relay_pool_relay *out = NULL;
     unsigned scopes = own_scopes(ar);
     uint64_t soonest = 0;
     size_t i;
 
     for (i = 0; i < ar->pool.n; i++) {
-        const atl_pool_relay *relay = &ar->pool.relays[i];
-        uint64_t until = atl_pool_bad_until(&ar->pool, &relay->peer, ar->loop->now);
+        const atl_relay_pool_relay *relay = &ar->pool.relays[i];
+        uint64_t until = atl_relay_pool_bad_until(&ar->pool, &relay->peer, ar->loop->now);
 
         if (is_possible(ar, relay, scopes) && (out == NULL || until < soonest)) {
             out = relay;
@@ -207,7 +207,7 @@ size_t atl_choice_sample(atl_autorelay *ar, atl_addr *addrs, size_t n, int again
     size_t i;
 
     for (i = 0; i < ar->pool.n; i++) {
-        const atl_pool_relay *relay = &ar->pool.relays[i];
+        const atl_relay_pool_relay *relay = &ar->pool.relays[i];
 
         if ((!again && is_measured(ar, relay)) || !is_good(ar, relay, scopes)) {
             continue;
@@ -226,7 +226,7 @@ size_t atl_choice_sample(atl_autorelay *ar, atl_addr *addrs, size_t n, int again
     return n;
 }
 
-static int is_much_worse(const atl_chosen *slot, const atl_pool_relay *other) {
+static int is_much_worse(const atl_chosen *slot, const atl_relay_pool_relay *other) {
     if (other->loss >= 100) {
         return 0;
     }
@@ -237,13 +237,13 @@ static int is_much_worse(const atl_chosen *slot, const atl_pool_relay *other) {
 }
 
 /* The best that could take the slot's place. */
-static const atl_pool_relay *rival(const atl_autorelay *ar, const atl_chosen *slot) {
-    const atl_pool_relay *best = NULL;
+static const atl_relay_pool_relay *rival(const atl_autorelay *ar, const atl_chosen *slot) {
+    const atl_relay_pool_relay *best = NULL;
     unsigned scopes = own_scopes(ar);
     size_t i;
 
     for (i = 0; i < ar->pool.n; i++) {
-        const atl_pool_relay *relay = &ar->pool.relays[i];
+        const atl_relay_pool_relay *relay = &ar->pool.relays[i];
 
         if (is_measured(ar, relay) && is_distinct(ar, &relay->addr, slot) &&
             is_good(ar, relay, scopes) && (best == NULL || is_better(relay, best))) {
@@ -260,7 +260,7 @@ void atl_choice_compare(atl_autorelay *ar) {
 
     for (i = 0; i < ATL_AUTORELAY_SLOTS; i++) {
         atl_chosen *slot = &ar->slots[i];
-        const atl_pool_relay *other = atl_chosen_serves(slot) ? rival(ar, slot) : NULL;
+        const atl_relay_pool_relay *other = atl_chosen_serves(slot) ? rival(ar, slot) : NULL;
 
         slot->doomed = 0;
         if (other == NULL || !is_much_worse(slot, other)) {

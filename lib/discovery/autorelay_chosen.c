@@ -73,7 +73,7 @@ static int is_its_own_fault(int32_t code) {
 }
 
 static void remember(const atl_chosen *slot, int32_t code) {
-    atl_pool_failed(&slot->ar->pool, &slot->entry->addr.peer, is_its_own_fault(code),
+    atl_relay_pool_failed(&slot->ar->pool, &slot->entry->addr.peer, is_its_own_fault(code),
                     slot->ar->loop->now);
 }
 
@@ -227,7 +227,7 @@ static atl_chosen *free_slot(atl_autorelay *ar) {
     return NULL;
 }
 
-int32_t atl_chosen_begin(atl_autorelay *ar, const atl_pool_relay *relay) {
+int32_t atl_chosen_begin(atl_autorelay *ar, const atl_relay_pool_relay *relay) {
     atl_chosen *slot = free_slot(ar);
     atl_maddr addr;
     int32_t rc;

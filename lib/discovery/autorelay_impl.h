@@ -35,7 +35,7 @@ typedef struct atl_chosen {
 struct atl_autorelay {
     atl_autorelay_config config;
     atl_loop *loop;
-    atl_pool pool;
+    atl_relay_pool pool;
     size_t count; /* 0: stopped */
     atl_chosen slots[ATL_AUTORELAY_SLOTS];
     atl_task step;
@@ -68,12 +68,12 @@ void atl_autorelay_changed(atl_autorelay *ar);
 /* The next one to try, or NULL. `extra`: enough are tried already, and this one is to save time
  * should one of them be dead: only from a network of its own. Sets *measure where others are to be
  * measured first. */
-const atl_pool_relay *atl_choice_next(const atl_autorelay *ar, int extra, int *measure);
+const atl_relay_pool_relay *atl_choice_next(const atl_autorelay *ar, int extra, int *measure);
 /* 1: somebody who might be better than those that were measured was not; `want` 0 or
  * ATL_CHOICE_DISTINCT. */
 int atl_choice_is_unmeasured(const atl_autorelay *ar, unsigned want);
 /* The one whose time is over soonest, of those that have failed, or NULL. */
-const atl_pool_relay *atl_choice_least_bad(const atl_autorelay *ar);
+const atl_relay_pool_relay *atl_choice_least_bad(const atl_autorelay *ar);
 /* Adds one to those that are measured, of which there are `n`; returns how many there are. */
 size_t atl_choice_add(atl_autorelay *ar, atl_addr *addrs, size_t n, const atl_peer_id *peer,
                       const atl_addr *addr);
@@ -86,7 +86,7 @@ void atl_choice_compare(atl_autorelay *ar);
 
 void atl_chosen_init(atl_chosen *slot, atl_autorelay *ar);
 /* Tries this relay. ATLAS_ERR_LIMIT: no slot; or why it cannot be held. */
-int32_t atl_chosen_begin(atl_autorelay *ar, const atl_pool_relay *relay);
+int32_t atl_chosen_begin(atl_autorelay *ar, const atl_relay_pool_relay *relay);
 /* Gives it up in order (ATLAS_AUTORELAY_REPLACED). */
 void atl_chosen_give_up(atl_chosen *slot, const char *text);
 /* Lets go of it without an event. */

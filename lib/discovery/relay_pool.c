@@ -7,15 +7,15 @@
 #define FORGET (24 * 3600 * ATL_SECOND)
 #define FIRST 16u
 
-void atl_pool_init(atl_pool *pool, atl_env *env) {
+void atl_relay_pool_init(atl_relay_pool *pool, atl_env *env) {
     memset(pool, 0, sizeof(*pool));
     pool->env = env;
 }
 
-void atl_pool_free(atl_pool *pool) {
+void atl_relay_pool_free(atl_relay_pool *pool) {
     atl_free(pool->env, pool->relays);
     atl_free(pool->env, pool->bad);
-    atl_pool_init(pool, pool->env);
+    atl_relay_pool_init(pool, pool->env);
 }
 
 /* Room for one more, or 0. */
@@ -41,7 +41,7 @@ static int grow(atl_env *env, void *array, size_t *cap, size_t n, size_t size, s
 
 /* ---- candidates ---- */
 
-atl_pool_relay *atl_pool_find(const atl_pool *pool, const atl_peer_id *peer) {
+atl_relay_pool_relay *atl_relay_pool_find(const atl_relay_pool *pool, const atl_peer_id *peer) {
     size_t i;
 
     for (i = 0; i < pool->n; i++) {
@@ -52,8 +52,8 @@ atl_pool_relay *atl_pool_find(const atl_pool *pool, const atl_peer_id *peer) {
     return NULL;
 }
 
-static atl_pool_relay *oldest(const atl_pool *pool) {
-    atl_pool_relay *out = NULL;
+static atl_relay_pool_relay *oldest(const atl_relay_pool *pool) {
+    atl_relay_pool_relay *out = NULL;
     size_t i;
 
     for (i = 0; i < pool->n; i++) {
@@ -64,8 +64,8 @@ static atl_pool_relay *oldest(const atl_pool *pool) {
     return out;
 }
 
-void atl_pool_offer(atl_pool *pool, const atl_peer_id *peer, const atl_addr *addr, uint64_t now) {
-    atl_pool_relay *relay = atl_pool_find(pool, peer);
+void atl_relay_pool_offer(atl_relay_pool *pool, const atl_peer_id *peer, const atl_addr *addr, uint64_t now) {
+    atl_relay_pool_relay *relay = atl_relay_pool_find(pool, peer);
 
     if (relay != NULL && atl_addr_equal(&relay->addr, addr)) {
         relay->named_at = now;
@@ -91,7 +91,7 @@ void atl_pool_offer(atl_pool *pool, const atl_peer_id *peer, const atl_addr *add
 
 /* ---- failures ---- */
 
-static atl_pool_bad *find_bad(const atl_pool *pool, const atl_peer_id *peer) {
+static atl_relay_pool_bad *find_bad(const atl_relay_pool *pool, const atl_peer_id *peer) {
     size_t i;
 
     for (i = 0; i < pool->n_bad; i++) {
@@ -103,9 +103,9 @@ static atl_pool_bad *find_bad(const atl_pool *pool, const atl_peer_id *peer) {
 }
 
 /* A place for another one: the one whose time was over first makes way. */
-static atl_pool_bad *new_bad(atl_pool *pool) {
+static atl_relay_pool_bad *new_bad(atl_relay_pool *pool) {
     void *bad = pool->bad;
-    atl_pool_bad *out = NULL;
+    atl_relay_pool_bad *out = NULL;
     size_t i;
 
     if (grow(pool->env, &bad, &pool->cap_bad, pool->n_bad, sizeof(*out), ATL_POOL_BAD_MAX)) {
@@ -120,8 +120,8 @@ static atl_pool_bad *new_bad(atl_pool *pool) {
     return out;
 }
 
-void atl_pool_failed(atl_pool *pool, const atl_peer_id *peer, int lied, uint64_t now) {
-    atl_pool_bad *bad = find_bad(pool, peer);
+void atl_relay_pool_failed(atl_relay_pool *pool, const atl_peer_id *peer, int lied, uint64_t now) {
+    atl_relay_pool_bad *bad = find_bad(pool, peer);
     uint64_t wait = WAIT_MIN;
 
     if (bad == NULL) {
@@ -139,13 +139,13 @@ void atl_pool_failed(atl_pool *pool, const atl_peer_id *peer, int lied, uint64_t
     bad->lied = lied != 0;
 }
 
-uint64_t atl_pool_bad_until(const atl_pool *pool, const atl_peer_id *peer, uint64_t now) {
-    const atl_pool_bad *bad = find_bad(pool, peer);
+uint64_t atl_relay_pool_bad_until(const atl_relay_pool *pool, const atl_peer_id *peer, uint64_t now) {
+    const atl_relay_pool_bad *bad = find_bad(pool, peer);
 
     return bad != NULL && now < bad->until ? bad->until : 0;
 }
 
-void atl_pool_network_changed(atl_pool *pool) {
+void atl_relay_pool_network_changed(atl_relay_pool *pool) {
     size_t i;
 
     for (i = 0; i < pool->n; i++) {
@@ -161,6 +161,6 @@ void atl_pool_network_changed(atl_pool *pool) {
     }
 }
 
-int atl_pool_same_network(const atl_addr *a, const atl_addr *b) {
+int atl_relay_pool_same_network(const atl_addr *a, const atl_addr *b) {
     return a->family == b->family && memcmp(a->ip, b->ip, a->family == 4 ? 3 : 6) == 0;
 }

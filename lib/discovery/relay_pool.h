@@ -9,46 +9,46 @@
 #define ATL_POOL_MAX 256     /* candidates; then the one named longest ago makes way */
 #define ATL_POOL_BAD_MAX 256 /* failures that are remembered, likewise */
 
-typedef struct atl_pool_relay {
+typedef struct atl_relay_pool_relay {
     atl_peer_id peer;
     atl_addr addr;
     uint64_t named_at;
     uint64_t measured_at; /* 0: not yet, or on another network */
     uint64_t rtt;         /* nanoseconds; 0: no answer */
     uint32_t loss;        /* of 100 */
-} atl_pool_relay;
+} atl_relay_pool_relay;
 
-typedef struct atl_pool_bad {
+typedef struct atl_relay_pool_bad {
     atl_peer_id peer;
     uint64_t until;
     uint64_t wait; /* nanoseconds; doubled with every further failure */
     uint8_t lied;  /* it was reached and did not serve: another network changes nothing */
-} atl_pool_bad;
+} atl_relay_pool_bad;
 
-typedef struct atl_pool {
+typedef struct atl_relay_pool {
     atl_env *env;
-    atl_pool_relay *relays;
+    atl_relay_pool_relay *relays;
     size_t n;
     size_t cap;
-    atl_pool_bad *bad;
+    atl_relay_pool_bad *bad;
     size_t n_bad;
     size_t cap_bad;
-} atl_pool;
+} atl_relay_pool;
 
-void atl_pool_init(atl_pool *pool, atl_env *env);
-void atl_pool_free(atl_pool *pool);
+void atl_relay_pool_init(atl_relay_pool *pool, atl_env *env);
+void atl_relay_pool_free(atl_relay_pool *pool);
 /* Takes a candidate, or its new address. Without memory it is left out. */
-void atl_pool_offer(atl_pool *pool, const atl_peer_id *peer, const atl_addr *addr, uint64_t now);
-atl_pool_relay *atl_pool_find(const atl_pool *pool, const atl_peer_id *peer);
+void atl_relay_pool_offer(atl_relay_pool *pool, const atl_peer_id *peer, const atl_addr *addr, uint64_t now);
+atl_relay_pool_relay *atl_relay_pool_find(const atl_relay_pool *pool, const atl_peer_id *peer);
 /* Leaves it alone for a minute, doubled each time up to six hours; a day after its last time is
  * over it begins anew. */
-void atl_pool_failed(atl_pool *pool, const atl_peer_id *peer, int lied, uint64_t now);
+void atl_relay_pool_failed(atl_relay_pool *pool, const atl_peer_id *peer, int lied, uint64_t now);
 /* Until when it is left alone; 0 when it is not. */
-uint64_t atl_pool_bad_until(const atl_pool *pool, const atl_peer_id *peer, uint64_t now);
+uint64_t atl_relay_pool_bad_until(const atl_relay_pool *pool, const atl_peer_id *peer, uint64_t now);
 /* Another network: measurements, and failures that may have been the network's, are forgotten. */
-void atl_pool_network_changed(atl_pool *pool);
+void atl_relay_pool_network_changed(atl_relay_pool *pool);
 
 /* 1 when the two are in one IPv4 /24 or IPv6 /48. */
-int atl_pool_same_network(const atl_addr *a, const atl_addr *b);
+int atl_relay_pool_same_network(const atl_addr *a, const atl_addr *b);
 
 #endif

@@ -129,8 +129,8 @@ static void shuffle(atl_discovery *disc, atl_reach_server *list, size_t n) {
 }
 
 size_t atl_servers_list(void *user, atl_reach_server *out, size_t cap) {
-    atl_servers *servers = user;
-    atl_discovery *disc = servers->disc;
+    atl_discovery *disc = user;
+    atl_servers *servers = &disc->servers;
     const atl_list *node;
     size_t boots;
     size_t n = 0;
@@ -211,8 +211,8 @@ int32_t atl_servers_ask(void *user, const atl_reach_server *server_, const uint8
                         void (*done)(void *done_user, int32_t code, const uint8_t *body, size_t len,
                                      const char *text),
                         void *done_user, void **request) {
-    atl_servers *servers = user;
-    atl_discovery *disc = servers->disc;
+    atl_discovery *disc = user;
+    atl_servers *servers = &disc->servers;
     server *other = server_->handle == NULL ? NULL : find(servers, server_->handle);
     atl_boot_node *boot = server_->handle == NULL ? boot_of(disc, &server_->peer) : NULL;
     atl_link *link = NULL;
@@ -250,14 +250,14 @@ int32_t atl_servers_ask(void *user, const atl_reach_server *server_, const uint8
 }
 
 void atl_servers_cancel(void *user, void *request) {
-    atl_servers *servers = user;
+    const atl_discovery *disc = user;
     question *at = request;
 
     if (at->at != NULL) {
         at->at->asks--;
     }
     atl_link_cancel(at->request);
-    atl_free(servers->disc->env, at);
+    atl_free(disc->env, at);
 }
 
 static int same_ip(const atl_addr *a, const atl_addr *b) {
@@ -271,8 +271,8 @@ static int met_by(const atl_link *link, const atl_addr *ip) {
 }
 
 int atl_servers_has_met(void *user, const atl_addr *ip) {
-    const atl_servers *servers = user;
-    const atl_discovery *disc = servers->disc;
+    const atl_discovery *disc = user;
+    const atl_servers *servers = &disc->servers;
     const atl_list *node;
     atl_addr remote;
     size_t i;

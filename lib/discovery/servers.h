@@ -23,7 +23,7 @@ void atl_servers_free(atl_servers *servers);
 void atl_servers_add(atl_servers *servers, const atl_maddr *addr);
 size_t atl_servers_count(const atl_servers *servers);
 
-/* For atl_reach_config; `user` is atl_servers. */
+/* For atl_reach_config; `user` is the atl_discovery. */
 size_t atl_servers_list(void *user, atl_reach_server *out, size_t cap);
 int32_t atl_servers_ask(void *user, const atl_reach_server *server, const uint8_t *body, size_t len,
                         uint64_t timeout,

@@ -474,7 +474,7 @@ static void serve(sim_node *node) {
     assert_int_equal(atlas_set_u64(node->ctx, ATLAS_OPT_RELAY_BANDWIDTH, 0), ATLAS_OK);
 }
 
-void sim_relay_init(sim_node *node, sim_net *net, const char *ip, uint8_t seed) {
+void sim_relay_init(sim_node *node, sim_net *net, const char *ip, uint32_t seed) {
     sim_node_init(node, net, ip, seed, 4001);
     serve(node);
 }
