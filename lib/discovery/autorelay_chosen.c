@@ -74,7 +74,7 @@ static int is_its_own_fault(int32_t code) {
 
 static void remember(const atl_chosen *slot, int32_t code) {
     atl_relay_pool_failed(&slot->ar->pool, &slot->entry->addr.peer, is_its_own_fault(code),
-                    slot->ar->loop->now);
+                          slot->ar->loop->now);
 }
 
 static void fail(atl_chosen *slot, int32_t code, const char *text) {
