@@ -1,11 +1,12 @@
-/* Requests and what they send: heads, bodies, the copy from nghttp3 into QUIC's send buffers. */
+/* Requests and what they send: heads, bodies, the copy from nghttp3 into QUIC's send buffers.
+ * Answers are in respond.c. */
 #include "http3/internal.h"
 
 #include <stdio.h>
 #include <string.h>
 
 #define VECTORS 8
-#define NV_MAX 6
+#define NV_MAX 8
 
 /* ---- life ---- */
 
@@ -309,7 +310,9 @@ static nghttp3_ssize read_body(nghttp3_conn *http, int64_t id, nghttp3_vec *vec,
     return n > 0 ? n : NGHTTP3_ERR_WOULDBLOCK;
 }
 
-static int32_t queue(atl_h3_stream *stream, const void *data, size_t len) {
+const nghttp3_data_reader atl_h3_body = {read_body};
+
+int32_t atl_h3_queue(atl_h3_stream *stream, const void *data, size_t len) {
     atl_h3_chunk *chunk = atl_malloc(stream->h3->env, sizeof(*chunk) + len);
 
     if (chunk == NULL) {
@@ -344,7 +347,7 @@ static void resume(atl_h3_stream *stream) {
 
 /* ---- heads ---- */
 
-static void add_field(nghttp3_nv *list, size_t *n, const char *name, const char *value) {
+void atl_h3_add_field(nghttp3_nv *list, size_t *n, const char *name, const char *value) {
     nghttp3_nv *nv = &list[(*n)++];
 
     nv->name = (const uint8_t *)name;
@@ -357,28 +360,20 @@ static void add_field(nghttp3_nv *list, size_t *n, const char *name, const char 
 static size_t request_fields(const atl_h3_request *request, nghttp3_nv *list) {
     size_t n = 0;
 
-    add_field(list, &n, ":method", request->method);
-    add_field(list, &n, ":scheme", request->scheme);
-    add_field(list, &n, ":authority", request->authority);
-    add_field(list, &n, ":path", request->path);
+    atl_h3_add_field(list, &n, ":method", request->method);
+    atl_h3_add_field(list, &n, ":scheme", request->scheme);
+    atl_h3_add_field(list, &n, ":authority", request->authority);
+    atl_h3_add_field(list, &n, ":path", request->path);
     if (request->protocol[0] != '\0') {
-        add_field(list, &n, ":protocol", request->protocol);
+        atl_h3_add_field(list, &n, ":protocol", request->protocol);
     }
     if (request->capsules) {
-        add_field(list, &n, "capsule-protocol", "?1");
+        atl_h3_add_field(list, &n, "capsule-protocol", "?1");
     }
     return n;
 }
 
-int32_t atl_h3_open(atl_h3 *h3, const atl_h3_request *request, void *stream_user,
-                    atl_h3_stream **out) {
-    static const nghttp3_data_reader READER = {read_body};
-    int is_connect = request->protocol[0] != '\0';
-    nghttp3_nv list[NV_MAX];
-    atl_h3_stream *stream;
-    atl_qstream *qs;
-    int32_t status;
-
+static int32_t can_open(const atl_h3 *h3, const atl_h3_request *request) {
     if (request->method[0] == '\0' || request->scheme[0] == '\0' || request->authority[0] == '\0' ||
         request->path[0] == '\0') {
         return ATLAS_ERR_INVALID;
@@ -386,108 +381,98 @@ int32_t atl_h3_open(atl_h3 *h3, const atl_h3_request *request, void *stream_user
     if (!atl_h3_usable(h3) || h3->goaway) {
         return ATLAS_ERR_CLOSED;
     }
-    if (h3->is_server || !h3->bound || (is_connect && !h3->connect_ok)) {
+    if (h3->is_server || !h3->bound || (request->protocol[0] != '\0' && !h3->connect_ok)) {
         return ATLAS_ERR_STATE;
     }
-    if (h3->n_streams >= ATL_H3_REQUESTS) {
-        return ATLAS_ERR_LIMIT;
-    }
-    status = atl_h3_stream_new(h3, NULL, &stream);
+    return h3->n_streams >= ATL_H3_REQUESTS ? ATLAS_ERR_LIMIT : ATLAS_OK;
+}
+
+/* The stream with what it will send. Memory first: a QUIC stream cannot be taken back. */
+static int32_t prepare(atl_h3 *h3, const void *body, size_t len, atl_h3_stream **out) {
+    atl_h3_stream *stream;
+    int32_t status = atl_h3_stream_new(h3, NULL, &stream);
+
     if (status != ATLAS_OK) {
         return status;
     }
-    status = atl_qconn_open_stream(h3->conn, 0, &atl_h3_request_ops, stream, &qs);
+    if (len > 0) {
+        status = atl_h3_queue(stream, body, len);
+    }
+    if (status == ATLAS_OK) {
+        status = atl_qconn_open_stream(h3->conn, 0, &atl_h3_request_ops, stream, &stream->qs);
+    }
     if (status != ATLAS_OK) {
         atl_h3_stream_free(stream);
         return status;
     }
-    stream->qs = qs;
-    stream->id = atl_qstream_id(qs);
-    stream->user = stream_user;
-    stream->is_connect = (uint8_t)is_connect;
-    stream->open = (uint8_t)is_connect;
+    stream->id = atl_qstream_id(stream->qs);
     *out = stream;
+    return ATLAS_OK;
+}
+
+static void submit_request(atl_h3_stream *stream, const nghttp3_nv *list, size_t n) {
+    atl_h3 *h3 = stream->h3;
+    int with_body = stream->is_connect || stream->out != NULL;
+
     atl_h3_enter(h3);
-    if (nghttp3_conn_submit_request(h3->http, stream->id, list, request_fields(request, list),
-                                    is_connect ? &READER : NULL, stream) != 0) {
+    if (nghttp3_conn_submit_request(h3->http, stream->id, list, n, with_body ? &atl_h3_body : NULL,
+                                    stream) != 0) {
         atl_h3_fail_lib(h3, NGHTTP3_ERR_NOMEM);
     }
     atl_h3_leave(h3);
+}
+
+int32_t atl_h3_open(atl_h3 *h3, const atl_h3_request *request, void *stream_user,
+                    atl_h3_stream **out) {
+    nghttp3_nv list[NV_MAX];
+    atl_h3_stream *stream;
+    int32_t status = can_open(h3, request);
+
+    if (status == ATLAS_OK) {
+        status = prepare(h3, NULL, 0, &stream);
+    }
+    if (status != ATLAS_OK) {
+        return status;
+    }
+    stream->user = stream_user;
+    stream->is_connect = (uint8_t)(request->protocol[0] != '\0');
+    stream->open = stream->is_connect;
+    *out = stream;
+    submit_request(stream, list, request_fields(request, list));
     return ATLAS_OK;
 }
 
-/* What respond and accept have in common. */
-static int32_t can_answer(const atl_h3_stream *stream) {
-    if (!atl_h3_usable(stream->h3) || stream->reset) {
-        return ATLAS_ERR_CLOSED;
-    }
-    return stream->h3->is_server && !stream->answered ? ATLAS_OK : ATLAS_ERR_STATE;
-}
-
-static void submit_response(atl_h3_stream *stream, const nghttp3_nv *list, size_t n,
-                            int with_body) {
-    static const nghttp3_data_reader READER = {read_body};
-    atl_h3 *h3 = stream->h3;
-    int rv;
-
-    stream->answered = 1;
-    atl_h3_enter(h3);
-    rv = nghttp3_conn_submit_response(h3->http, stream->id, list, n, with_body ? &READER : NULL);
-    if (rv != 0) {
-        atl_h3_fail_lib(h3, rv);
-    }
-    atl_h3_leave(h3);
-}
-
-int32_t atl_h3_respond(atl_h3_stream *stream, int32_t status, const char *content_type,
-                       const void *body, size_t len) {
-    int32_t result = can_answer(stream);
+int32_t atl_h3_open_with(atl_h3 *h3, const atl_h3_request *request, const char *content_type,
+                         const void *body, size_t len, void *stream_user, atl_h3_stream **out) {
     nghttp3_nv list[NV_MAX];
-    char status_text[16];
     char length_text[24];
-    size_t n = 0;
+    atl_h3_stream *stream;
+    int32_t status = can_open(h3, request);
+    size_t n;
 
-    if (result == ATLAS_OK && (status < 200 || status > 599)) {
-        result = ATLAS_ERR_INVALID;
+    if (request->protocol[0] != '\0' || strcmp(request->method, "CONNECT") == 0) {
+        status = ATLAS_ERR_INVALID;
+    } else if (status == ATLAS_OK && len > ATL_H3_BODY) {
+        status = ATLAS_ERR_TOO_LARGE;
     }
-    if (result == ATLAS_OK && len > ATL_H3_BODY) {
-        result = ATLAS_ERR_TOO_LARGE;
+    if (status == ATLAS_OK) {
+        status = prepare(h3, body, len, &stream);
     }
-    if (result == ATLAS_OK && len > 0 && !stream->is_head) {
-        result = queue(stream, body, len);
+    if (status != ATLAS_OK) {
+        return status;
     }
-    if (result != ATLAS_OK) {
-        return result;
-    }
-    (void)snprintf(status_text, sizeof(status_text), "%d", (int)status);
-    (void)snprintf(length_text, sizeof(length_text), "%zu", len);
-    add_field(list, &n, ":status", status_text);
+    n = request_fields(request, list);
     if (content_type != NULL) {
-        add_field(list, &n, "content-type", content_type);
+        atl_h3_add_field(list, &n, "content-type", content_type);
     }
-    if (!stream->is_connect || status >= 300) {
-        add_field(list, &n, "content-length", length_text);
+    if (content_type != NULL || len > 0) {
+        (void)snprintf(length_text, sizeof(length_text), "%zu", len);
+        atl_h3_add_field(list, &n, "content-length", length_text);
     }
+    stream->user = stream_user;
     stream->ended = 1;
-    submit_response(stream, list, n, stream->out != NULL);
-    return ATLAS_OK;
-}
-
-int32_t atl_h3_accept(atl_h3_stream *stream) {
-    int32_t result = can_answer(stream);
-    nghttp3_nv list[NV_MAX];
-    size_t n = 0;
-
-    if (result == ATLAS_OK && !stream->is_connect) {
-        result = ATLAS_ERR_STATE;
-    }
-    if (result != ATLAS_OK) {
-        return result;
-    }
-    add_field(list, &n, ":status", "200");
-    add_field(list, &n, "capsule-protocol", "?1");
-    stream->open = 1;
-    submit_response(stream, list, n, 1);
+    *out = stream;
+    submit_request(stream, list, n);
     return ATLAS_OK;
 }
 
@@ -508,7 +493,7 @@ int32_t atl_h3_write(atl_h3_stream *stream, const void *data, size_t len) {
     if (stream->pending + atl_qstream_buffered(stream->qs) + len > ATL_H3_PENDING) {
         return ATLAS_ERR_AGAIN;
     }
-    status = len == 0 ? ATLAS_OK : queue(stream, data, len);
+    status = len == 0 ? ATLAS_OK : atl_h3_queue(stream, data, len);
     if (status == ATLAS_OK && len > 0) {
         resume(stream);
     }

@@ -1,5 +1,6 @@
 /* What the modules of the http3 room share: the session (session.c), nghttp3's callbacks
- * (events.c), requests and what they send (exchange.c). Nothing outside http3/ includes it.
+ * (events.c), requests and what they send (exchange.c), answers (respond.c). Nothing outside http3/
+ * includes it.
  *
  * nghttp3 must not be re-entered in a way that frees what it works on, while owners may do anything
  * in their upcalls. So atl_h3_enter() and atl_h3_leave() bracket every call that leads to upcalls;
@@ -21,7 +22,7 @@
     8192 /* bytes of a field section that are accepted, counted as RFC 9114 section 4.2.2 does */
 #define ATL_H3_FIELDS_FATAL 65536      /* who sends more than this loses the connection */
 #define ATL_H3_PENDING ((size_t)65536) /* bytes that wait on a CONNECT stream */
-#define ATL_H3_BODY ((size_t)1 << 20)  /* longest body of a response */
+#define ATL_H3_BODY ((size_t)1 << 20)  /* longest whole body, of a response or a request */
 #define ATL_H3_LOCAL_STREAMS 3         /* control, QPACK encoder, QPACK decoder */
 
 /* Fields of a request's head that are kept. */
@@ -123,6 +124,12 @@ extern const atl_qstream_ops atl_h3_request_ops;
 void atl_h3_flush(atl_h3 *h3);
 /* nghttp3 no longer needs the first n bytes of the stream's chunks. */
 void atl_h3_stream_taken(atl_h3_stream *stream, uint64_t n);
+/* Appends to what the stream sends, copied. */
+int32_t atl_h3_queue(atl_h3_stream *stream, const void *data, size_t len);
+/* Reads what was queued. */
+extern const nghttp3_data_reader atl_h3_body;
+/* nghttp3 copies both when the list is submitted. */
+void atl_h3_add_field(nghttp3_nv *list, size_t *n, const char *name, const char *value);
 /* Gives the peer's bytes to nghttp3. */
 void atl_h3_feed(atl_h3 *h3, atl_qstream *qs, const uint8_t *data, size_t len, int fin);
 

@@ -304,6 +304,17 @@ static void conn_stream(void *user, atl_qconn *conn, atl_qstream *qs) {
     atl_h3_leave(h3);
 }
 
+static void conn_allowed(void *user, atl_qconn *conn, int uni) {
+    atl_h3 *h3 = user;
+
+    (void)conn;
+    if (!uni && !h3->is_server && atl_h3_usable(h3) && h3->ops->on_allowed != NULL) {
+        atl_h3_enter(h3);
+        h3->ops->on_allowed(h3->user, h3);
+        atl_h3_leave(h3);
+    }
+}
+
 static void conn_path(void *user, atl_qconn *conn) {
     atl_h3 *h3 = user;
 
@@ -358,6 +369,7 @@ static void conn_closed(void *user, atl_qconn *conn, const atl_qclose *why) {
 static const atl_qconn_ops CONN_OPS = {
     .on_confirmed = conn_confirmed,
     .on_stream = conn_stream,
+    .on_streams_allowed = conn_allowed,
     .on_path = conn_path,
     .on_silent = conn_silent,
     .on_heard = conn_heard,
@@ -443,6 +455,17 @@ void atl_h3_close(atl_h3 *h3, uint64_t code, const char *reason) {
 void atl_h3_abort(atl_h3 *h3) {
     atl_qconn_abort(h3->conn);
     free_session(h3);
+}
+
+void atl_h3_part(atl_h3 *h3, uint64_t code) {
+    atl_qconn_part(h3->conn, code);
+    free_session(h3);
+}
+
+void atl_h3_set_request_rate(atl_h3 *h3, uint64_t rate, uint64_t burst) {
+    if (h3->requests.rate != rate || h3->requests.burst != burst) {
+        atl_bucket_init(&h3->requests, rate, burst, h3->loop->now);
+    }
 }
 
 void atl_h3_goaway(atl_h3 *h3) {

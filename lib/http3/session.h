@@ -41,6 +41,8 @@ typedef struct atl_h3_ops {
     void (*on_end)(void *user, atl_h3_stream *stream);
     /* Final for a stream. */
     void (*on_stream_closed)(void *user, atl_h3_stream *stream);
+    /* Client: the server allows more requests, after atl_h3_open() has said ATLAS_ERR_LIMIT. */
+    void (*on_allowed)(void *user, atl_h3 *h3);
     /* GOAWAY came. */
     void (*on_goaway)(void *user, atl_h3 *h3);
     /* The active path of the QUIC connection changed. */
@@ -64,6 +66,9 @@ void atl_h3_close(atl_h3 *h3, uint64_t code, const char *reason);
  * upcall of the same session. What an owner that goes away itself uses; atl_qconn_abort() alone
  * would leave the session behind. */
 void atl_h3_abort(atl_h3 *h3);
+/* The same in order: the other side is told, with an HTTP/3 error code. For an owner that goes away
+ * and cannot wait for on_closed. */
+void atl_h3_part(atl_h3 *h3, uint64_t code);
 /* Server: GOAWAY; further requests are refused. */
 void atl_h3_goaway(atl_h3 *h3);
 
@@ -81,8 +86,10 @@ int32_t atl_h3_respond(atl_h3_stream *stream, int32_t status, const char *conten
 int32_t atl_h3_respond_with(atl_h3_stream *stream, int32_t status, const char *content_type,
                             const atl_h3_field *fields, size_t n_fields, const void *body,
                             size_t len);
+/* Server: 1 when a response was given, or none can be given any more. */
+int atl_h3_stream_answered(const atl_h3_stream *stream);
 /* Server: how many requests a second the client may send in the long run, and at once. At first 32
- * and 256. 0: no limit. */
+ * and 256. 0: no limit. Setting what is set already changes nothing. */
 void atl_h3_set_request_rate(atl_h3 *h3, uint64_t rate, uint64_t burst);
 /* Server: 200 for an extended CONNECT; the stream stays open both ways. */
 int32_t atl_h3_accept(atl_h3_stream *stream);

@@ -225,6 +225,21 @@ void atl_qconn_abort(atl_qconn *conn) {
     atl_endpoint_wake(conn->ep);
 }
 
+void atl_qconn_part(atl_qconn *conn, uint64_t app_code) {
+    if (conn->state == ATL_CONN_DEAD) {
+        return;
+    }
+    if (conn->state < ATL_CONN_CLOSING) {
+        ngtcp2_ccerr_set_application_error(&conn->ccerr, app_code, NULL, 0);
+        conn->close_sent_by_us = 1;
+    }
+    if (conn->close_sent_by_us) {
+        conn->close_sent_by_us = 0;
+        atl_qconn_write_close(conn);
+    }
+    atl_qconn_abort(conn);
+}
+
 /* ---- running ---- */
 
 void atl_qconn_mark_dirty(atl_qconn *conn) {

@@ -93,6 +93,8 @@ void atl_qconn_close(atl_qconn *conn, uint64_t app_code, const char *reason);
 /* Drops it at once and silently: no upcall, no packet. Not from an upcall of the same connection.
  * Streams vanish without upcalls. */
 void atl_qconn_abort(atl_qconn *conn);
+/* The same, but the peer is told, with an application error code. */
+void atl_qconn_part(atl_qconn *conn, uint64_t app_code);
 
 uint32_t atl_qconn_protocol(const atl_qconn *conn);
 int atl_qconn_is_server(const atl_qconn *conn);

@@ -32,7 +32,10 @@ size_t atl_relay_report_health(const atl_relay_server *server, char *buf, size_t
     text out = {buf, cap, 0};
 
     add(&out, "{\"status\":\"%s\",\"nodes\":%" PRIu64 ",\"circuits\":%" PRIu64 "}\n",
-        server->draining ? "draining" : "ok", server->stats.nodes, server->stats.circuits);
+        server->draining   ? "draining"
+        : server->relaying ? "ok"
+                           : "off",
+        server->stats.nodes, server->stats.circuits);
     return finish(&out);
 }
 

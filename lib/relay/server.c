@@ -1,5 +1,6 @@
 #include "relay/server.h"
 
+#include "relay/requests.h"
 #include "relay/session.h"
 
 #include <string.h>
@@ -71,6 +72,76 @@ static void on_drain(atl_timer *timer, uint64_t now) {
     atl_timer_set(server->loop, timer, server->n_sessions == 0 ? now : now + CLOSE_GRACE);
 }
 
+/* ---- relaying, turned off ---- */
+
+void atl_relay_server_relaying_ends(atl_relay_server *server) {
+    uint64_t now = server->loop->now;
+    uint64_t when = server->relaying_grace > now ? server->relaying_grace : now;
+
+    if (server->relaying_ends.deadline > when) {
+        atl_timer_set(server->loop, &server->relaying_ends, when);
+    }
+}
+
+/* Ends the control connections that carry nothing any more, or all of them when the time is over.
+ */
+static void on_relaying_ends(atl_timer *timer, uint64_t now) {
+    atl_relay_server *server = timer->user;
+    size_t left = 0;
+
+    for (atl_list *node = server->sessions.next; node != &server->sessions; node = node->next) {
+        atl_relay_session *session = ATL_CONTAINER(node, atl_relay_session, node);
+
+        if (!session->opened || session->ending) {
+            continue;
+        }
+        if (atl_list_empty(&session->circuits) || now >= server->relaying_until) {
+            atl_relay_session_end(session, ATLAS_ERR_RELAY_DRAINING,
+                                  "this node is no relay any more");
+        } else {
+            left++;
+        }
+    }
+    /* what the end of one was to another has set the timer already */
+    if (left > 0 && timer->deadline > server->relaying_until) {
+        atl_timer_set(server->loop, timer, server->relaying_until);
+    }
+}
+
+void atl_relay_server_set_relaying(atl_relay_server *server, int on, uint64_t within) {
+    uint64_t now = server->loop->now;
+    uint64_t until = within > ATLAS_NO_DEADLINE - 1 - now ? ATLAS_NO_DEADLINE - 1 : now + within;
+
+    if (on) {
+        server->relaying = 1;
+        atl_timer_clear(server->loop, &server->relaying_ends);
+        return;
+    }
+    if (!server->relaying) {
+        /* being turned off: sooner, but not later */
+        if (until < server->relaying_until) {
+            server->relaying_until = until;
+            atl_relay_server_relaying_ends(server);
+        }
+        return;
+    }
+    server->relaying = 0;
+    server->relaying_until = until;
+    server->relaying_grace = within < DRAIN_GRACE ? until : now + DRAIN_GRACE;
+    for (atl_list *node = server->sessions.next; node != &server->sessions; node = node->next) {
+        atl_relay_session *session = ATL_CONTAINER(node, atl_relay_session, node);
+
+        atl_registry_remove(&server->registry, &session->registration);
+        atl_relay_session_send_drain(session, within);
+    }
+    server->stats.nodes = atl_registry_count(&server->registry);
+    atl_relay_server_relaying_ends(server);
+}
+
+int atl_relay_server_is_relaying(const atl_relay_server *server) {
+    return server->relaying;
+}
+
 /* ---- the server ---- */
 
 int32_t atl_relay_server_new(atl_endpoint *ep, const atl_relay_limits *limits,
@@ -92,6 +163,9 @@ int32_t atl_relay_server_new(atl_endpoint *ep, const atl_relay_limits *limits,
     server->connect_rate = limits->handshakes;
     atl_list_init(&server->sessions);
     atl_list_init(&server->lapsed);
+    atl_list_init(&server->idle);
+    server->relaying = 1;
+    atl_timer_init(&server->relaying_ends, on_relaying_ends, server);
     atl_timer_init(&server->expiry, on_expiry, server);
     atl_timer_init(&server->drain, on_drain, server);
     rc = atl_random(server->env, &key, sizeof(key));
@@ -132,6 +206,7 @@ void atl_relay_server_free(atl_relay_server *server) {
     }
     atl_timer_clear(server->loop, &server->expiry);
     atl_timer_clear(server->loop, &server->drain);
+    atl_timer_clear(server->loop, &server->relaying_ends);
     atl_forwarder_free(server->forwarder);
     atl_source_limit_free(server->connects);
     atl_access_free(&server->access);
@@ -164,15 +239,27 @@ int32_t atl_relay_server_deny(atl_relay_server *server, const atl_peer_id *id) {
     return rc;
 }
 
-int32_t atl_relay_server_accept(atl_relay_server *server, atl_qconn *conn) {
-    /* those that are not announced cannot crowd out those that are */
-    if (server->n_sessions - atl_registry_count(&server->registry) >=
-        2 * server->limits.max_nodes) {
-        server->stats.refused_nodes++;
-        return ATLAS_ERR_RELAY_CAPACITY;
+int32_t atl_relay_server_add_requests(atl_relay_server *server, const atl_requests_ops *ops,
+                                      void *user) {
+    if (server->n_parts == ATL_REQUESTS_MAX) {
+        return ATLAS_ERR_LIMIT;
     }
+    server->parts[server->n_parts].ops = ops;
+    server->parts[server->n_parts].user = user;
+    server->n_parts++;
+    return ATLAS_OK;
+}
+
+int32_t atl_relay_server_accept(atl_relay_server *server, atl_qconn *conn) {
     if (server->draining) {
         return ATLAS_ERR_RELAY_DRAINING;
+    }
+    /* those that are not announced cannot crowd out those that are */
+    if (server->n_sessions - atl_registry_count(&server->registry) >=
+            2 * server->limits.max_nodes &&
+        !atl_requests_make_way(server)) {
+        server->stats.refused_nodes++;
+        return ATLAS_ERR_RELAY_CAPACITY;
     }
     return atl_relay_session_new(server, conn);
 }

@@ -1,7 +1,7 @@
 #include "relay/session.h"
 
 #include "relay/pairing.h"
-#include "relay/report.h"
+#include "relay/requests.h"
 
 #include <string.h>
 
@@ -14,7 +14,6 @@
 #define ANNOUNCE_BURST 32u
 #define H3_NO_ERROR 0x100u
 #define H3_EXCESSIVE_LOAD 0x107u
-#define H3_REQUEST_CANCELLED 0x10cu
 
 /* What an encoder wrote; `len` is looked at when that is done. */
 static void send_message(atl_relay_session *session, int32_t rc, const uint8_t *buf,
@@ -62,6 +61,10 @@ void atl_relay_session_send_drain(atl_relay_session *session, uint64_t within) {
 
 void atl_relay_session_touch(atl_relay_session *session) {
     session->idle_since = session->server->loop->now;
+    atl_requests_rank(session);
+    if (!session->server->relaying && session->opened) {
+        atl_relay_server_relaying_ends(session->server);
+    }
 }
 
 void atl_relay_session_unregister(atl_relay_session *session, int32_t code) {
@@ -112,6 +115,7 @@ static void release(atl_relay_session *session) {
     atl_relay_session_unregister(session, ATLAS_ERR_RELAY_CIRCUIT_CLOSED);
     atl_timer_clear(server->loop, &session->timer);
     atl_capsule_parser_free(&session->parser);
+    atl_requests_free(session);
     atl_list_remove(&session->node);
     atl_list_remove(&session->lapsed_node);
     server->n_sessions--;
@@ -129,18 +133,27 @@ void atl_relay_session_free(atl_relay_session *session) {
     atl_h3_abort(h3);
 }
 
+static uint64_t idle_limit(const atl_relay_session *session) {
+    if (session->announced) {
+        return LAPSED_LIMIT;
+    }
+    return session->opened || session->asked ? IDLE_LIMIT
+                                             : session->server->limits.handshake_timeout;
+}
+
 static void on_timer(atl_timer *timer, uint64_t now) {
     atl_relay_session *session = timer->user;
-    uint64_t limit = session->announced ? LAPSED_LIMIT : IDLE_LIMIT;
-    int busy =
-        atl_registration_active(&session->registration) || !atl_list_empty(&session->circuits);
+    uint64_t limit = idle_limit(session);
+    int busy = atl_registration_active(&session->registration) ||
+               !atl_list_empty(&session->circuits) || atl_requests_busy(session);
 
     if (session->ending) {
         atl_h3_close(session->h3, H3_NO_ERROR, "");
         return;
     }
-    if (!session->opened || (!busy && now >= session->idle_since + limit)) {
-        atl_relay_session_close(session, session->opened ? "idle" : "no control stream");
+    if (!busy && now >= session->idle_since + limit) {
+        atl_relay_session_close(session,
+                                session->opened || session->asked ? "idle" : "no control stream");
         return;
     }
     atl_timer_set(session->server->loop, timer, (busy ? now : session->idle_since) + limit);
@@ -184,7 +197,8 @@ static int32_t check_claim(atl_relay_session *session, const atl_peer_id *claime
         stats->refused_drift++;
         return ATLAS_ERR_RELAY_CLOCK_DRIFT;
     }
-    return session->server->draining ? ATLAS_ERR_RELAY_DRAINING : ATLAS_OK;
+    return session->server->draining || !session->server->relaying ? ATLAS_ERR_RELAY_DRAINING
+                                                                   : ATLAS_OK;
 }
 
 /* A node that was not heard for long, and announces itself on another connection, has given the
@@ -421,7 +435,11 @@ static void on_data(void *user, atl_h3_stream *stream, const uint8_t *data, size
     atl_relay_session *session = user;
     int32_t rc;
 
-    if (stream != session->control || session->ending) {
+    if (stream != session->control) {
+        atl_requests_on_data(session, stream, data, len);
+        return;
+    }
+    if (session->ending) {
         return;
     }
     rc = atl_capsule_feed(&session->parser, data, len);
@@ -437,6 +455,8 @@ static void on_end(void *user, atl_h3_stream *stream) {
 
     if (stream == session->control) {
         atl_relay_session_close(session, "");
+    } else {
+        atl_requests_on_end(session, stream);
     }
 }
 
@@ -448,60 +468,17 @@ static void on_stream_closed(void *user, atl_h3_stream *stream) {
         if (!session->ending) {
             atl_relay_session_close(session, "");
         }
+    } else {
+        atl_requests_on_closed(session, stream);
     }
 }
 
-/* ---- requests ---- */
-
-/* 0 when the control stream may be opened, else the HTTP status that refuses it. */
-static int32_t control_status(const atl_relay_session *session, const atl_h3_request *request) {
-    if (strcmp(request->path, ATL_RELAY_PATH) != 0) {
-        return 404;
-    }
-    if (strcmp(request->protocol, ATL_RELAY_PROTOCOL) != 0 || !request->capsules) {
-        return 400;
-    }
-    if (!session->has_peer) {
-        return 401;
-    }
-    if (!atl_access_listed(&session->server->access, &session->peer)) {
-        return 403;
-    }
-    if (session->server->draining || session->ending) {
-        return 503;
-    }
-    return session->opened ? 409 : 0;
-}
-
-static void open_control(atl_relay_session *session, atl_h3_stream *stream,
-                         const atl_h3_request *request) {
-    int32_t status = control_status(session, request);
-
-    if (status == 403) {
-        session->server->stats.refused_policy++;
-    }
-    if (status == 0 && atl_h3_accept(stream) == ATLAS_OK) {
-        session->control = stream;
-        session->opened = 1;
-        atl_relay_session_touch(session);
-        atl_timer_set(session->server->loop, &session->timer,
-                      session->server->loop->now + IDLE_LIMIT);
-    } else if (atl_h3_respond(stream, status == 0 ? 500 : status, "text/plain", "", 0) !=
-               ATLAS_OK) {
-        atl_h3_reset(stream, H3_REQUEST_CANCELLED);
-    }
-}
+/* ---- the connection ---- */
 
 static void on_request(void *user, atl_h3 *h3, atl_h3_stream *stream,
                        const atl_h3_request *request) {
-    atl_relay_session *session = user;
-
     (void)h3;
-    if (strcmp(request->method, "CONNECT") == 0) {
-        open_control(session, stream, request);
-    } else {
-        atl_relay_report_answer(session->server, stream, request);
-    }
+    atl_requests_on_request(user, stream, request);
 }
 
 static void on_path(void *user, atl_h3 *h3) {
@@ -555,6 +532,8 @@ int32_t atl_relay_session_new(atl_relay_server *server, atl_qconn *conn) {
     }
     atl_list_init(&session->circuits);
     atl_list_init(&session->lapsed_node);
+    atl_requests_init(session);
+    atl_relay_session_touch(session);
     atl_capsule_parser_init(&session->parser, server->env, atl_relay_known, on_capsule, session);
     atl_bucket_init(&session->announces, ANNOUNCE_RATE, ANNOUNCE_BURST, server->loop->now);
     atl_timer_init(&session->timer, on_timer, session);

@@ -26,7 +26,7 @@ void atl_relay_session_send(atl_relay_session *session, const uint8_t *capsule, 
 void atl_relay_session_send_error(atl_relay_session *session, const uint64_t *request, int32_t code,
                                   const char *reason);
 void atl_relay_session_send_drain(atl_relay_session *session, uint64_t within);
-/* For the idle limit: something of this node has ended. */
+/* For the idle limit: something of this node has begun or ended. */
 void atl_relay_session_touch(atl_relay_session *session);
 
 #endif

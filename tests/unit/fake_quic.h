@@ -191,6 +191,13 @@ void atl_qconn_abort(atl_qconn *conn) {
     fake_close(conn->peer, 1, 0, "gone");
 }
 
+void atl_qconn_part(atl_qconn *conn, uint64_t app_code) {
+    atl_qconn *peer = conn->peer;
+
+    atl_qconn_abort(conn);
+    peer->why.error_code = app_code;
+}
+
 static atl_qstream *fake_stream(atl_qconn *conn, int64_t id) {
     atl_qstream *stream = calloc(1, sizeof(*stream));
     int local = (id & 1) == conn->server;

@@ -24,6 +24,7 @@ typedef struct side {
     size_t got;
     uint64_t sum;
     int answer; /* 0: leave; 1: accept and echo; else the status, with a body */
+    int small;  /* answers without a body */
 } side;
 
 typedef struct world {
@@ -62,8 +63,9 @@ static void on_request(void *user, atl_h3 *h3, atl_h3_stream *stream,
     if (s->answer == 1) {
         assert_int_equal(atl_h3_accept(stream), ATLAS_OK);
     } else if (s->answer != 0) {
-        assert_int_equal(atl_h3_respond(stream, s->answer, "text/plain", body, sizeof(body)),
-                         ATLAS_OK);
+        assert_int_equal(
+            atl_h3_respond(stream, s->answer, "text/plain", body, s->small ? 0 : sizeof(body)),
+            ATLAS_OK);
     }
 }
 
@@ -256,6 +258,82 @@ static void test_get(void **state) {
     end(&w);
 }
 
+static const atl_h3_request PUT = {"PUT", "https", "node.test", "/thing", "", 0};
+#define PUTS 40
+#define PUT_BODY ((size_t)1 << 20)
+
+static int puts_closed(void *user) {
+    world *w = user;
+
+    return w->ca.stream_closed == PUTS && w->sb.stream_closed == PUTS;
+}
+
+/* 40 MiB in forty requests, eight at a time, of which the server reads all or next to nothing. */
+static void puts_with(const sim_link *link, int early) {
+    uint8_t *big = malloc(PUT_BODY);
+    world w;
+
+    memset(big, 0x3c, PUT_BODY);
+    start(&w, link);
+    w.sb.answer = early ? 413 : 0;
+    w.sb.small = 1;
+    for (int i = 0; i < PUTS; i++) {
+        atl_h3_stream *stream;
+
+        assert_int_equal(atl_h3_open_with(w.ca.h3, &PUT, NULL, big, PUT_BODY, NULL, &stream),
+                         ATLAS_OK);
+        if (i % 8 == 7 && early) {
+            (void)run(&w, 10, NULL);
+            assert_int_equal(w.ca.ends, i + 1);
+            assert_int_equal(w.ca.stream_closed, i + 1);
+        }
+    }
+    if (early) {
+        assert_true(run(&w, 10, puts_closed));
+        assert_int_equal(w.ca.status, 413);
+        assert_true(w.sb.got < PUTS * PUT_BODY / 4); /* most of it was never sent */
+    } else {
+        (void)run(&w, 20, NULL);
+        assert_int_equal(w.sb.requests, PUTS);
+        assert_int_equal(w.sb.ends, PUTS);
+        assert_int_equal(w.sb.got, PUTS * PUT_BODY);
+    }
+    assert_int_equal(w.ca.closed, 0);
+    end(&w);
+    free(big);
+}
+
+static void test_puts(void **state) {
+    (void)state;
+    puts_with(NULL, 0);
+}
+
+static void test_early_answers(void **state) {
+    static const sim_link LOSSY = {.delay = 10 * ATL_MS, .loss = 200, .reorder = 100, .mtu = 1500};
+
+    (void)state;
+    puts_with(NULL, 1);
+    puts_with(&LOSSY, 1);
+}
+
+/* The client is gone at once; the server hears of it. */
+static void test_part(void **state) {
+    world w;
+
+    (void)state;
+    start(&w, NULL);
+    assert_int_equal(atl_h3_open(w.ca.h3, &CONNECT, NULL, &w.ca.stream), ATLAS_OK);
+    (void)run(&w, 1, NULL);
+    atl_h3_part(w.ca.h3, NO_ERROR);
+    w.ca.h3 = NULL;
+    (void)run(&w, 1, NULL);
+    assert_int_equal(w.ca.closed, 0);
+    assert_int_equal(w.sb.closed, 1);
+    assert_int_equal(w.sb.code, ATLAS_ERR_PEER_CLOSED);
+    assert_int_equal(w.sb.error_code, NO_ERROR);
+    end(&w);
+}
+
 static void test_refused_connect(void **state) {
     world w;
 
@@ -339,6 +417,9 @@ int main(void) {
         cmocka_unit_test(test_connect),
         cmocka_unit_test(test_connect_with_loss),
         cmocka_unit_test(test_get),
+        cmocka_unit_test(test_puts),
+        cmocka_unit_test(test_early_answers),
+        cmocka_unit_test(test_part),
         cmocka_unit_test(test_refused_connect),
         cmocka_unit_test(test_goaway),
         cmocka_unit_test(test_flood),
