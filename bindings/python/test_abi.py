@@ -83,7 +83,7 @@ class Abi(unittest.TestCase):
                 lines.append(show(f"{name}.{field}#", f"sizeof((({name} *)0)->{field})"))
                 expected[f"{name}.{field}"] = place.offset
                 expected[f"{name}.{field}#"] = place.size
-        self.assertGreater(len(expected), 200)
+        self.assertGreater(len(expected), 400)
         self.assertEqual(compiled(lines), expected)
 
     def test_fields(self):
@@ -101,7 +101,10 @@ class Abi(unittest.TestCase):
             ("RELAY_", atlas.Relay), ("RELAY_ASK_", atlas.RelayAsk),
             ("STUN_", atlas.Stun), ("NAT_", atlas.NatAnswer), ("NAT_", atlas.NatWhat),
             ("NAT_MAPPING_", atlas.NatMapping), ("NAT_FILTERING_", atlas.NatFiltering),
-            ("NAT_KIND_", atlas.NatKind), ("NAT_METHOD_", atlas.NatMethod)) for member in members}
+            ("NAT_KIND_", atlas.NatKind), ("NAT_METHOD_", atlas.NatMethod),
+            ("OFFER_", atlas.Offer), ("RECORD_", atlas.Source), ("QUERY_", _c.QueryWhat),
+            ("REACH_", atlas.Reach), ("ADVERTISE_", atlas.Advertise),
+            ("AUTORELAY_", atlas.AutoRelay)) for member in members}
         values["ATLAS_OK"] = values.pop("ATLAS_ERR_OK")
         for name in ("PEER_ID_MAX", "ADDR_MAX", "MULTIADDR_MAX"):
             values["ATLAS_" + name] = getattr(_c, name)

@@ -50,7 +50,8 @@ static int is_chosen(const atl_autorelay *ar, const atl_peer_id *peer) {
 }
 
 /* Whatever it has done before. */
-static int is_possible(const atl_autorelay *ar, const atl_relay_pool_relay *relay, unsigned scopes) {
+static int is_possible(const atl_autorelay *ar, const atl_relay_pool_relay *relay,
+                       unsigned scopes) {
     atl_addr local;
 
     if ((atl_addr_is_private(&relay->addr) && (scopes & SCOPE_PRIVATE) == 0) ||

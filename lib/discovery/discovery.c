@@ -1,5 +1,6 @@
 #include "discovery/discovery.h"
 
+#include "discovery/find.h"
 #include "discovery/state.h"
 
 #include <string.h>
@@ -38,6 +39,21 @@ const char *atl_boot_node_text(const atl_boot_node *node) {
     return node->text;
 }
 
+static int32_t add_node(atl_discovery *disc, const atl_maddr *addr, atl_boot_node **out) {
+    atl_boot_node *node = &disc->nodes[disc->n_nodes];
+    int32_t rv = atl_maddr_text(addr, node->text, sizeof(node->text));
+
+    if (rv != ATLAS_OK) {
+        return rv;
+    }
+    node->disc = disc;
+    node->addr = *addr;
+    disc->n_nodes++;
+    atl_publish_add(&disc->publish, node);
+    *out = node;
+    return ATLAS_OK;
+}
+
 int32_t atl_discovery_add_node(atl_discovery *disc, const char *text) {
     atl_boot_node *node;
     atl_maddr addr;
@@ -58,22 +74,46 @@ int32_t atl_discovery_add_node(atl_discovery *disc, const char *text) {
             return ATLAS_ERR_EXISTS;
         }
     }
-    if (disc->n_nodes >= ATL_BOOT_MAX) {
+    if (disc->n_nodes - disc->n_learned >= ATL_BOOT_NAMED) {
         return ATLAS_ERR_LIMIT;
     }
-    node = &disc->nodes[disc->n_nodes];
-    rv = atl_maddr_text(&addr, node->text, sizeof(node->text));
+    rv = add_node(disc, &addr, &node);
     if (rv != ATLAS_OK) {
         return rv;
     }
-    node->disc = disc;
-    node->addr = addr;
     disc->peers->local_found |=
         (uint8_t)(addr.host_kind == ATL_HOST_IP && atl_addr_is_loopback(&addr.addr));
-    disc->n_nodes++;
-    atl_publish_add(&disc->publish, node);
     post(disc);
     return ATLAS_OK;
+}
+
+void atl_discovery_learn_node(atl_discovery *disc, const atl_maddr *addr) {
+    atl_boot_node *node;
+    size_t i;
+
+    if (atl_peer_id_equal(&addr->peer, &disc->peers->self) || disc->n_learned >= ATL_BOOT_LEARNED) {
+        return;
+    }
+    for (i = 0; i < disc->n_nodes; i++) {
+        if (atl_peer_id_equal(&disc->nodes[i].addr.peer, &addr->peer)) {
+            return;
+        }
+    }
+    if (add_node(disc, addr, &node) == ATLAS_OK) {
+        node->learned = 1;
+        disc->n_learned++;
+        atl_log(disc->env, ATLAS_LOG_INFO, "another bootstrap node: %s", node->text);
+        atl_find_add_node(disc, node);
+    }
+}
+
+int atl_boot_node_usable(const atl_boot_node *node) {
+    return !node->learned || node->failed_at == 0 ||
+           node->disc->loop->now >= node->failed_at + ATL_BOOT_REST;
+}
+
+void atl_boot_node_failed(atl_boot_node *node) {
+    node->failed_at = node->disc->loop->now;
 }
 
 void atl_discovery_forget_nodes(atl_discovery *disc, size_t n) {

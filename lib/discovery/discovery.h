@@ -10,7 +10,9 @@
 
 #include <atlas/discovery.h>
 
-#define ATL_BOOT_MAX 16 /* bootstrap nodes */
+#define ATL_BOOT_NAMED 16  /* bootstrap nodes that the application has named, at most */
+#define ATL_BOOT_LEARNED 5 /* and such that others have named */
+#define ATL_BOOT_MAX (ATL_BOOT_NAMED + ATL_BOOT_LEARNED)
 
 typedef struct atl_discovery atl_discovery;
 typedef struct atl_boot_node atl_boot_node;

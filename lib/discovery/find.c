@@ -34,6 +34,7 @@ struct atl_find {
     int32_t code;    /* the last failure */
     size_t left;     /* nodes that have not ended */
     size_t n_asks;
+    size_t started; /* of them */
     atl_task start;
     ask asks[ATL_BOOT_MAX];
 };
@@ -67,6 +68,12 @@ void atl_find_cancel(atl_find *find) {
     }
 }
 
+/* Nobody knows the peer yet, and others who may are being looked for. */
+static int waits(const atl_find *find) {
+    return find->offer == 0 && !find->found && find->disc->boots_find != NULL &&
+           find->disc->loop->now < find->until;
+}
+
 /* The end of a stretch of upcalls: what they have led to. */
 static void settle(atl_find *find) {
     const atl_find_ops *ops = find->ops;
@@ -76,7 +83,7 @@ static void settle(atl_find *find) {
     find->busy = 0;
     if (find->cancelled) {
         release(find);
-    } else if (find->left == 0) {
+    } else if (find->left == 0 && !waits(find)) {
         release(find);
         ops->on_end(user, code);
     }
@@ -170,6 +177,7 @@ static void take_reply(ask *at, const atl_link_reply *reply) {
     int32_t rv;
 
     if (reply->code != ATLAS_OK) {
+        atl_boot_node_failed(at->node);
         failed(at, reply->code, reply->text);
     } else if (reply->status == 200 && at->find->offer != 0) {
         take_page(at, reply);
@@ -233,11 +241,10 @@ static void begin(ask *at) {
 
 static void on_start(atl_task *task) {
     atl_find *find = task->user;
-    size_t i;
 
     find->busy = 1;
-    for (i = 0; i < find->n_asks && !find->cancelled; i++) {
-        begin(&find->asks[i]);
+    while (find->started < find->n_asks && !find->cancelled) {
+        begin(&find->asks[find->started++]);
     }
     settle(find);
 }
@@ -263,17 +270,48 @@ static int32_t find_new(atl_discovery *disc, uint64_t timeout, const atl_find_op
     find->until = disc->loop->now + timeout;
     find->code = ATLAS_ERR_BOOTSTRAP;
     find->limit = 1;
-    find->n_asks = disc->n_nodes;
-    find->left = disc->n_nodes;
-    for (i = 0; i < find->n_asks; i++) {
-        find->asks[i].find = find;
-        find->asks[i].node = &disc->nodes[i];
+    for (i = 0; i < disc->n_nodes; i++) {
+        if (atl_boot_node_usable(&disc->nodes[i])) {
+            find->asks[find->n_asks].find = find;
+            find->asks[find->n_asks++].node = &disc->nodes[i];
+        }
     }
+    find->left = find->n_asks;
     atl_task_init(&find->start, on_start, find);
+    atl_seek_nodes(disc);
     atl_list_append(&disc->finds, &find->node);
     atl_post_work(disc->loop, &find->start);
     *out = find;
     return ATLAS_OK;
+}
+
+void atl_find_add_node(atl_discovery *disc, atl_boot_node *node) {
+    atl_list *at;
+
+    for (at = disc->finds.next; at != &disc->finds; at = at->next) {
+        atl_find *find = ATL_CONTAINER(at, atl_find, node);
+        ask *more;
+
+        if (find->offer != 0 || find->cancelled || find->n_asks >= ATL_BOOT_MAX) {
+            continue;
+        }
+        more = &find->asks[find->n_asks++];
+        more->find = find;
+        more->node = node;
+        find->left++;
+        if (find->started) {
+            /* from the task, so that nothing ends in the middle of this */
+            atl_post_work(disc->loop, &find->start);
+        }
+    }
+}
+
+void atl_find_check_all(atl_discovery *disc) {
+    atl_list *at;
+
+    for (at = disc->finds.next; at != &disc->finds; at = at->next) {
+        atl_post_work(disc->loop, &ATL_CONTAINER(at, atl_find, node)->start);
+    }
 }
 
 int32_t atl_find_peer(atl_discovery *disc, const atl_peer_id *peer, uint64_t timeout,

@@ -31,6 +31,10 @@ int32_t atl_find_peer(atl_discovery *disc, const atl_peer_id *peer, uint64_t tim
 /* `offer`: one bit. At most `limit` records of each node; a random sample, or page by page. */
 int32_t atl_find_offers(atl_discovery *disc, uint32_t offer, size_t limit, int random,
                         uint64_t timeout, const atl_find_ops *ops, void *user, atl_find **out);
+/* A bootstrap node has become known: searches for peers that are under way ask it, too. */
+void atl_find_add_node(atl_discovery *disc, atl_boot_node *node);
+/* No more will become known: searches that waited for that end. */
+void atl_find_check_all(atl_discovery *disc);
 /* No upcall afterwards. */
 void atl_find_cancel(atl_find *find);
 

@@ -64,7 +64,8 @@ static atl_relay_pool_relay *oldest(const atl_relay_pool *pool) {
     return out;
 }
 
-void atl_relay_pool_offer(atl_relay_pool *pool, const atl_peer_id *peer, const atl_addr *addr, uint64_t now) {
+void atl_relay_pool_offer(atl_relay_pool *pool, const atl_peer_id *peer, const atl_addr *addr,
+                          uint64_t now) {
     atl_relay_pool_relay *relay = atl_relay_pool_find(pool, peer);
 
     if (relay != NULL && atl_addr_equal(&relay->addr, addr)) {
@@ -139,7 +140,8 @@ void atl_relay_pool_failed(atl_relay_pool *pool, const atl_peer_id *peer, int li
     bad->lied = lied != 0;
 }
 
-uint64_t atl_relay_pool_bad_until(const atl_relay_pool *pool, const atl_peer_id *peer, uint64_t now) {
+uint64_t atl_relay_pool_bad_until(const atl_relay_pool *pool, const atl_peer_id *peer,
+                                  uint64_t now) {
     const atl_relay_pool_bad *bad = find_bad(pool, peer);
 
     return bad != NULL && now < bad->until ? bad->until : 0;

@@ -38,13 +38,15 @@ typedef struct atl_relay_pool {
 void atl_relay_pool_init(atl_relay_pool *pool, atl_env *env);
 void atl_relay_pool_free(atl_relay_pool *pool);
 /* Takes a candidate, or its new address. Without memory it is left out. */
-void atl_relay_pool_offer(atl_relay_pool *pool, const atl_peer_id *peer, const atl_addr *addr, uint64_t now);
+void atl_relay_pool_offer(atl_relay_pool *pool, const atl_peer_id *peer, const atl_addr *addr,
+                          uint64_t now);
 atl_relay_pool_relay *atl_relay_pool_find(const atl_relay_pool *pool, const atl_peer_id *peer);
 /* Leaves it alone for a minute, doubled each time up to six hours; a day after its last time is
  * over it begins anew. */
 void atl_relay_pool_failed(atl_relay_pool *pool, const atl_peer_id *peer, int lied, uint64_t now);
 /* Until when it is left alone; 0 when it is not. */
-uint64_t atl_relay_pool_bad_until(const atl_relay_pool *pool, const atl_peer_id *peer, uint64_t now);
+uint64_t atl_relay_pool_bad_until(const atl_relay_pool *pool, const atl_peer_id *peer,
+                                  uint64_t now);
 /* Another network: measurements, and failures that may have been the network's, are forgotten. */
 void atl_relay_pool_network_changed(atl_relay_pool *pool);
 

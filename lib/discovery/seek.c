@@ -41,14 +41,7 @@ static void offer_relay(atl_discovery *disc, const atl_maddr *addr) {
     atl_autorelay_offer(disc->autorelay, addr);
 }
 
-/* ---- servers of dial-backs ---- */
-
-static void on_server(void *user, const atl_record_cached *record, const atl_boot_node *from,
-                      uint64_t rtt) {
-    (void)from;
-    (void)rtt;
-    each_direct(record, add_server, user);
-}
+/* ---- further bootstrap nodes ---- */
 
 static void on_find_failed(void *user, const atl_boot_node *from, int32_t code, const char *text) {
     const atl_discovery *disc = user;
@@ -56,6 +49,44 @@ static void on_find_failed(void *user, const atl_boot_node *from, int32_t code, 
     if (code != ATLAS_ERR_RECORD_NOT_FOUND) {
         atl_log(disc->env, ATLAS_LOG_INFO, "bootstrap node %s: %s", from->text, text);
     }
+}
+
+/* Whoever names bootstrap nodes has this node ask them, and no more than a few. */
+static void on_boot(void *user, const atl_record_cached *record, const atl_boot_node *from,
+                    uint64_t rtt) {
+    (void)from;
+    (void)rtt;
+    each_direct(record, atl_discovery_learn_node, user);
+}
+
+static void on_boots_end(void *user, int32_t code) {
+    atl_discovery *disc = user;
+
+    (void)code;
+    disc->boots_find = NULL;
+    atl_find_check_all(disc);
+}
+
+void atl_seek_nodes(atl_discovery *disc) {
+    static const atl_find_ops ops = {on_boot, on_find_failed, on_boots_end};
+
+    if (disc->sought) {
+        return;
+    }
+    disc->sought = 1;
+    if (atl_find_offers(disc, ATLAS_OFFER_BOOTSTRAP, ATL_BOOT_LEARNED, 1, SEEK_TIMEOUT, &ops, disc,
+                        &disc->boots_find) != ATLAS_OK) {
+        disc->boots_find = NULL;
+    }
+}
+
+/* ---- servers of dial-backs ---- */
+
+static void on_server(void *user, const atl_record_cached *record, const atl_boot_node *from,
+                      uint64_t rtt) {
+    (void)from;
+    (void)rtt;
+    each_direct(record, add_server, user);
 }
 
 static void on_servers_end(void *user, int32_t code) {
@@ -142,6 +173,10 @@ int32_t atl_seek_autorelay(atl_discovery *disc) {
 }
 
 void atl_seek_stop(atl_discovery *disc) {
+    if (disc->boots_find != NULL) {
+        atl_find_cancel(disc->boots_find);
+        disc->boots_find = NULL;
+    }
     if (disc->servers_find != NULL) {
         atl_find_cancel(disc->servers_find);
         disc->servers_find = NULL;

@@ -13,12 +13,16 @@
 #include "peer/dial.h"
 #include "peer/manager.h"
 
-/* A bootstrap node that the application has named. */
+#define ATL_BOOT_REST (60 * ATL_SECOND) /* of a learned one that did not answer */
+
+/* A bootstrap node: the application has named it, or a bootstrap node has. */
 struct atl_boot_node {
     struct atl_discovery *disc;
     atl_maddr addr;
     char text[ATLAS_MULTIADDR_MAX];
     atl_link *link; /* NULL before its first use */
+    uint8_t learned;
+    uint64_t failed_at; /* when it did not answer last; 0: it has not been so */
     atl_published published;
 };
 
@@ -34,6 +38,8 @@ struct atl_discovery {
     atl_record_cache *cache;
     atl_boot_node nodes[ATL_BOOT_MAX];
     size_t n_nodes;
+    size_t n_learned;
+    uint8_t sought;   /* others have been asked for once */
     atl_list finds;   /* atl_find.node */
     atl_list lookups; /* of dials: lookup.c */
     struct atl_finder finder;
@@ -47,6 +53,7 @@ struct atl_discovery {
     uint8_t wanting;     /* autorelay waits for candidates */
     uint8_t primed;      /* servers have been looked for once */
     atl_timer prime;     /* patience with that */
+    struct atl_find *boots_find;
     struct atl_find *servers_find;
     struct atl_find *relays_find;
     atl_servers servers;
@@ -69,6 +76,13 @@ int32_t atl_seek_autorelay(atl_discovery *disc);
 void atl_seek_stop(atl_discovery *disc);
 /* collect.c: what the own record is to say now: addresses, and offers. */
 void atl_discovery_collect(atl_discovery *disc, atl_record *out);
+/* Whether it is worth asking now; and that it did not answer. */
+int atl_boot_node_usable(const atl_boot_node *node);
+void atl_boot_node_failed(atl_boot_node *node);
+/* A bootstrap node's record was handed out by another: used as well, where there is room. */
+void atl_discovery_learn_node(atl_discovery *disc, const atl_maddr *addr);
+/* seek.c: looks, once, for further bootstrap nodes. */
+void atl_seek_nodes(atl_discovery *disc);
 /* lookup.c: the finder of dials. */
 void atl_lookup_init(atl_discovery *disc);
 void atl_lookup_free(atl_discovery *disc);

@@ -53,9 +53,10 @@ static uint64_t draw(crowd *c, uint64_t n) {
 /* ---- servers ---- */
 
 static void access_line(crowd *c, sim_host *host) {
-    sim_link line = {.delay = ATL_MS + draw(c, 20) * ATL_MS, .mtu = 1472};
+    sim_link line = {.delay = ATL_MS + draw(c, 4) * ATL_MS, .mtu = 1472};
 
     sim_set_access(host, &line, NULL, NULL);
+    sim_host_set_place(host, (double)draw(c, 1000000) / 1e6);
 }
 
 static void start_boots(crowd *c) {
@@ -73,8 +74,22 @@ static void start_boots(crowd *c) {
         sim_node_on_host(&c->boots[i], host, (uint32_t)(1 + i), 4001);
         (void)atlas_set_u64(c->boots[i].ctx, ATLAS_OPT_HANDSHAKE_LIMIT, 100000);
         (void)atlas_bootstrap_start(c->boots[i].ctx, NULL);
-        (void)atlas_advertise(c->boots[i].ctx, 1);
         (void)atlas_stun_server_alternate(c->boots[i].ctx, other);
+    }
+}
+
+/* They know one another. */
+static void introduce_boots(crowd *c) {
+    size_t i;
+    size_t k;
+
+    for (i = 0; i < c->plan->boots; i++) {
+        for (k = 0; k < c->plan->boots; k++) {
+            if (i != k) {
+                (void)atlas_bootstrap_add(c->boots[i].ctx, c->boots[k].addr);
+            }
+        }
+        (void)atlas_advertise(c->boots[i].ctx, 1);
     }
 }
 
@@ -123,9 +138,12 @@ static int draw_nat(crowd *c) {
     static const struct {
         uint32_t share;
         int nat;
-    } SHARES[] = {{15, SIM_NAT_NONE},      {10, SIM_NAT_FULL_CONE},
-                  {5, SIM_NAT_ADDRESS_RESTRICTED}, {45, SIM_NAT_PORT_RESTRICTED},
-                  {15, SIM_NAT_SYMMETRIC}, {10, SIM_NAT_CGNAT}};
+    } SHARES[] = {{15, SIM_NAT_NONE},
+                  {10, SIM_NAT_FULL_CONE},
+                  {5, SIM_NAT_ADDRESS_RESTRICTED},
+                  {45, SIM_NAT_PORT_RESTRICTED},
+                  {15, SIM_NAT_SYMMETRIC},
+                  {10, SIM_NAT_CGNAT}};
     uint64_t at = draw(c, 100);
     size_t i;
 
@@ -138,7 +156,6 @@ static int draw_nat(crowd *c) {
 static void join(member *m) {
     crowd *c = m->crowd;
 
-    (void)atlas_bootstrap_add(m->node.ctx, c->boots[draw(c, c->plan->boots)].addr);
     (void)atlas_bootstrap_add(m->node.ctx, c->boots[draw(c, c->plan->boots)].addr);
     m->node.found.wanted = 3;
     (void)atlas_listen(m->node.ctx);
@@ -207,7 +224,7 @@ static void finish_dial(crowd *c, member *m) {
         c->out->relayed += m->node.path == ATLAS_PATH_RELAY;
         c->times[c->n_times++] = took;
     } else {
-        snprintf(c->out->failure, sizeof(c->out->failure), "%s after %.2f s: %s",
+        snprintf(c->out->failure, sizeof(c->out->failure), "%s after %.2f s: %.1900s",
                  sim_nat_name(m->nat), took, m->node.close_text);
     }
 }
@@ -387,7 +404,7 @@ static void end(crowd *c) {
 }
 
 void crowd_run(const crowd_plan *plan, crowd_result *out) {
-    sim_link link = {.delay = 5 * ATL_MS, .mtu = 1472};
+    sim_link link = {.delay = 2 * ATL_MS, .mtu = 1472};
     crowd c = {.plan = plan, .out = out, .draws = plan->seed};
     uint64_t s;
     size_t i;
@@ -395,11 +412,13 @@ void crowd_run(const crowd_plan *plan, crowd_result *out) {
     memset(out, 0, sizeof(*out));
     c.net = sim_new(plan->seed);
     sim_set_link(c.net, &link);
+    sim_set_ring(c.net, 60 * ATL_MS);
     c.boots = allocate(plan->boots, sizeof(*c.boots));
     c.relays = allocate(plan->relays, sizeof(*c.relays));
     c.members = allocate(plan->nodes, sizeof(*c.members));
     c.times = allocate(plan->dials * plan->seconds + 1, sizeof(*c.times));
     start_boots(&c);
+    introduce_boots(&c);
     for (i = 0; i < plan->relays; i++) {
         start_relay(&c, i);
     }
@@ -415,8 +434,8 @@ void crowd_run(const crowd_plan *plan, crowd_result *out) {
     for (s = 0; s < plan->warm_up + 15 + plan->seconds; s++) {
         (void)sim_run(c.net, sim_now(c.net) + SECOND, NULL, NULL);
         if (plan->verbose && s % 10 == 0) {
-            fprintf(stderr, "%llu s, %zu dials, %zu connected\n", (unsigned long long)s,
-                    out->dials, out->connected);
+            fprintf(stderr, "%llu s, %zu dials, %zu connected\n", (unsigned long long)s, out->dials,
+                    out->connected);
         }
     }
     measure(&c);

@@ -36,8 +36,22 @@ static void start_boot(world *w, size_t i) {
     sim_host_add_addr(host, NULL, other);
     sim_node_on_host(&w->boots[i], host, (uint32_t)(1 + i), 4001);
     assert_int_equal(atlas_bootstrap_start(w->boots[i].ctx, NULL), ATLAS_OK);
-    assert_int_equal(atlas_advertise(w->boots[i].ctx, 1), ATLAS_OK);
     add_alternate(w, &w->boots[i], other);
+}
+
+/* They know one another. */
+static void introduce_boots(world *w) {
+    size_t i;
+    size_t k;
+
+    for (i = 0; i < w->plan.boots; i++) {
+        for (k = 0; k < w->plan.boots; k++) {
+            if (i != k) {
+                assert_int_equal(atlas_bootstrap_add(w->boots[i].ctx, w->boots[k].addr), ATLAS_OK);
+            }
+        }
+        assert_int_equal(atlas_advertise(w->boots[i].ctx, 1), ATLAS_OK);
+    }
 }
 
 static void start_relay(world *w, size_t i) {
@@ -144,9 +158,8 @@ int world_dial(world *w, size_t from, size_t to, uint64_t *took) {
 /* ---- the whole ---- */
 
 void world_init(world *w, const world_plan *plan, uint64_t seed) {
-    sim_link link = {.delay = plan->delay == 0 ? 25 * ATL_MS : plan->delay,
-                     .loss = plan->loss,
-                     .mtu = 1472};
+    sim_link link = {
+        .delay = plan->delay == 0 ? 25 * ATL_MS : plan->delay, .loss = plan->loss, .mtu = 1472};
     size_t i;
 
     memset(w, 0, sizeof(*w));
@@ -156,6 +169,7 @@ void world_init(world *w, const world_plan *plan, uint64_t seed) {
     for (i = 0; i < plan->boots; i++) {
         start_boot(w, i);
     }
+    introduce_boots(w);
     for (i = 0; i < plan->relays; i++) {
         start_relay(w, i);
     }

@@ -89,6 +89,10 @@ void sim_set_local_link(sim_net *net, const sim_link *link);
 void sim_set_pair(sim_net *net, sim_host *a, sim_host *b, const sim_link *link);
 /* A link of its own for this pair, shaped so. */
 void sim_set_pair_shape(sim_net *net, sim_host *a, sim_host *b, const sim_shape *shape);
+/* Hosts stand on a ring: from one to another it takes up to `most` nanoseconds longer, one way, the
+ * farther they are apart. 0: no ring. Places are from 0 to 1. */
+void sim_set_ring(sim_net *net, uint64_t most);
+void sim_host_set_place(sim_host *host, double place);
 /* The host's own line, passed before and after the way between the hosts: with one shape up and one
  * down. NULL: none. */
 void sim_set_access(sim_host *host, const sim_link *link, const sim_shape *up,

@@ -169,6 +169,7 @@ struct sim_host {
     int side;
     int due; /* something arrived */
     sim_access *access;
+    double at_place;  /* on the ring, 0..1 */
     uint64_t wake;    /* when it is to be driven, in network time */
     size_t heap_slot; /* in sim_net.wakes */
 };
@@ -205,6 +206,7 @@ struct sim_net {
     size_t n_routers;
     sim_line line;
     sim_line local;
+    uint64_t circle; /* nanoseconds between hosts that are farthest apart, one way; 0: no ring */
     char names[MAX_NAMES][64];
     atl_addr name_ips[MAX_NAMES];
     size_t n_names;

@@ -156,3 +156,11 @@ void sim_cut(sim_net *net, sim_host *a, sim_host *b, int cut) {
     sim_flow_of(net, b, a)->cut = (uint8_t)cut;
     sim_log(net, SIM_FAULT, a, &a->nics[0].ip, &b->nics[0].ip, 0, cut ? "cut" : "mended");
 }
+
+void sim_set_ring(sim_net *net, uint64_t most) {
+    net->circle = most;
+}
+
+void sim_host_set_place(sim_host *host, double place) {
+    host->at_place = place;
+}

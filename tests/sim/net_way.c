@@ -103,11 +103,25 @@ static int severed(const sim_host *a, const sim_host *b, const sim_flow *flow) {
 }
 
 /* The sender's own line, then the one between the hosts. */
+/* How far apart two hosts are on the ring, if there is one. */
+static uint64_t distance(const sim_net *net, const sim_packet *p) {
+    double d;
+
+    if (net->circle == 0 || p->source == NULL || p->target == NULL) {
+        return 0;
+    }
+    d = p->source->at_place - p->target->at_place;
+    d = d < 0 ? -d : d;
+    d = d > 0.5 ? 1 - d : d;
+    return (uint64_t)(2 * d * (double)net->circle);
+}
+
 static const char *pass_lines(sim_net *net, const sim_packet *p, sim_flow *flow, uint64_t *at,
                               uint64_t *twice) {
     const sim_line *line = p->realm != NULL && translated(&p->to) ? &net->local : &net->line;
     const char *why = NULL;
 
+    *at += distance(net, p);
     if (flow != NULL && flow->own != NULL) {
         line = flow->own;
     }

@@ -1,5 +1,6 @@
-/* Discovery in the simulator: nodes that know a bootstrap address and nothing else find out how they
- * can be reached, find relays, are found by their ids, and stay so while others fail or lie. */
+/* Discovery in the simulator: nodes that know a bootstrap address and nothing else find out how
+ * they can be reached, find relays, are found by their ids, and stay so while others fail or lie.
+ */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -79,15 +80,6 @@ static void test_by_id(void **state) {
 
     (void)state;
     world_init(&w, &PLAN, 11);
-    /* a node reports to one bootstrap node, and is looked for on another */
-    for (a = 0; a < PLAN.nodes; a++) {
-        for (b = 0; b < PLAN.boots; b++) {
-            int32_t rv = atlas_bootstrap_add(w.nodes[a].ctx, w.boots[b].addr);
-
-            assert_true(rv == ATLAS_OK || rv == ATLAS_ERR_EXISTS);
-        }
-        sim_host_touch(w.nodes[a].host);
-    }
     assert_true(world_run(&w, 20, world_published));
     for (a = 0; a < PLAN.nodes; a++) {
         for (b = 0; b < PLAN.nodes; b++) {

@@ -7,20 +7,25 @@ about first. An exception in a handler goes to sys.unraisablehook; KeyboardInter
 come out of the drive call. Durations in arguments are seconds; what the library reports has its unit
 in its name. One thread at a time per context; only wakeup() may be called from others.
 """
-from ._aio import AsyncContext
-from ._c import (Candidate, Err, Fd, Log, NatAnswer, NatFiltering, NatKind, NatMapping, NatMethod,
-                 NatWhat, Opt, Path, Relay, RelayAsk, Stun, load)
+from ._aio import AsyncContext, AsyncLookup, AsyncQuery
+from ._c import (Advertise, AutoRelay, Candidate, Err, Fd, Log, NatAnswer, NatFiltering, NatKind,
+                 NatMapping, NatMethod, NatWhat, Offer, Opt, Path, Reach, Relay, RelayAsk, Source,
+                 Stun, load)
 from ._context import Context, run_until
+from ._discovery import (AdvertiseEvent, AutoRelayEvent, Imported, Query, ReachAddr, ReachEvent,
+                         ReachEvidence, Record, RegistryStats)
 from ._objects import (AtlasError, Complaint, Connection, ConnStats, Key, NatEvent, NatProbe,
                        NatSeen, PathInfo, Probe, RelayEvent, RelayStats, Stream, StunResult,
                        TargetInfo, UpgradeInfo, normalize_multiaddr, normalize_peer_id,
                        parse_target, version)
 
 __all__ = [
-    "AsyncContext", "AtlasError", "Candidate", "Complaint", "ConnStats", "Connection", "Context",
-    "Err", "Fd", "Key", "Log", "NatAnswer", "NatEvent", "NatFiltering", "NatKind", "NatMapping",
-    "NatMethod", "NatProbe", "NatSeen", "NatWhat", "Opt", "Path", "PathInfo", "Probe", "Relay",
-    "RelayAsk", "RelayEvent", "RelayStats", "Stream", "Stun", "StunResult", "TargetInfo",
-    "UpgradeInfo", "load", "normalize_multiaddr", "normalize_peer_id", "parse_target", "run_until",
-    "version",
+    "Advertise", "AdvertiseEvent", "AsyncContext", "AsyncLookup", "AsyncQuery", "AtlasError",
+    "AutoRelay", "AutoRelayEvent", "Candidate", "Complaint", "ConnStats", "Connection", "Context",
+    "Err", "Fd", "Imported", "Key", "Log", "NatAnswer", "NatEvent", "NatFiltering", "NatKind",
+    "NatMapping", "NatMethod", "NatProbe", "NatSeen", "NatWhat", "Offer", "Opt", "Path", "PathInfo",
+    "Probe", "Query", "Reach", "ReachAddr", "ReachEvent", "ReachEvidence", "Record",
+    "RegistryStats", "Relay", "RelayAsk", "RelayEvent", "RelayStats", "Source", "Stream", "Stun",
+    "StunResult", "TargetInfo", "UpgradeInfo", "load", "normalize_multiaddr", "normalize_peer_id",
+    "parse_target", "run_until", "version",
 ]

@@ -1,16 +1,73 @@
 """A context that lives in an asyncio loop."""
 import asyncio
+import collections
 import time
 
-from ._c import Fd
+from ._c import Err, Fd
 from ._context import Context
-from ._objects import check
+from ._discovery import Query
+from ._objects import AtlasError, check
 
 _CHUNK = 262144
 
 
+class AsyncQuery(Query):
+    """A look-up to go through with `async for`. That ends early and quietly when nobody has such a
+    record, and with AtlasError when nobody could be asked; leaving it ends the look-up."""
+
+    def __init__(self, context, handlers):
+        super().__init__(context, handlers)
+        self.status, self._records, self._reasons = None, collections.deque(), []
+
+    def found(self, record):
+        self._records.append(record)
+        self.wake("news")
+
+    def failed(self, from_, text):
+        self._reasons.append(f"{from_}: {text}")
+
+    def ended(self, status):
+        self.status = status
+        self.wake("news")
+
+    def error(self):
+        return AtlasError(Err.CLOSED if self.status is None else self.status,
+                          text="; ".join(self._reasons) or None)
+
+    async def __aiter__(self):
+        try:
+            while True:
+                while self._records:
+                    yield self._records.popleft()
+                if self.closed:
+                    break
+                await self.wait("news")
+        finally:
+            if not self.closed:
+                self.cancel()
+        if self.status not in (Err.OK, Err.RECORD_NOT_FOUND):
+            raise self.error()
+
+
+class AsyncLookup(AsyncQuery):
+    """A look-up of a peer; `await` gives the newest record that anybody has, or AtlasError."""
+
+    def __await__(self):
+        return self._newest().__await__()
+
+    async def _newest(self):
+        newest = None
+        async for newest in self:
+            pass
+        if newest is None:
+            raise self.error()
+        return newest
+
+
 class AsyncContext(Context):
-    """A context that an asyncio loop drives. Make it in a coroutine; use `async with`."""
+    """A context that an asyncio loop drives. Make it in a coroutine; use `async with`. What
+    lookup() returns can be awaited, what discover() returns be gone through with `async for`."""
+    _lookup, _discover = AsyncLookup, AsyncQuery
 
     def __init__(self, key=None, options=None, *, loop=None, **rest):
         self.loop, self._timer = loop or asyncio.get_running_loop(), None

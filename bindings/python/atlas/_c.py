@@ -32,14 +32,17 @@ Err = enum.IntEnum("Err", {"OK": 0, **_codes({
           "RELAY_NOT_AUTHORISED RELAY_RATE_LIMITED RELAY_MALFORMED RELAY_CLOCK_DRIFT "
           "RELAY_IDENTITY RELAY_REPLACED RELAY_DRAINING RELAY_LOST RELAY_DISABLED RELAY_EXPIRED "
           "RELAY_CIRCUIT_CLOSED",
-    -600: "DIAL NO_ADDRESS MESSAGE_TOO_LARGE DATAGRAM_TOO_LARGE DISCONNECTED SELF"})})
+    -600: "DIAL NO_ADDRESS MESSAGE_TOO_LARGE DATAGRAM_TOO_LARGE DISCONNECTED SELF",
+    -700: "RECORD_OLD RECORD_EXPIRED RECORD_FUTURE RECORD_SIGNER RECORD_LIMIT RECORD_NOT_FOUND "
+          "NO_BOOTSTRAP BOOTSTRAP RATE_LIMITED SELFTEST"})})
 Opt = enum.IntEnum("Opt", {**{name: 1 + i for i, name in enumerate(
     "PORT IPV4 IPV6 ENABLE_RELAY OFFER_RELAY IDLE_TIMEOUT_MS MAX_CONNECTIONS MAX_STREAMS "
     "MAX_MESSAGE_SIZE STREAM_BUFFER HANDSHAKE_LIMIT MAX_CLOCK_DRIFT_S PRESENCE_INTERVAL_MS "
     "HANDSHAKE_TIMEOUT_MS STUN_TIMEOUT_MS RELAY_BANDWIDTH RELAY_TOTAL_BANDWIDTH RELAY_MAX_NODES "
     "RELAY_MAX_CIRCUITS RELAY_MAX_CIRCUITS_PER_NODE RELAY_MAX_PER_IPV4 RELAY_MAX_PER_IPV6_64 "
     "RELAY_HANDSHAKES STUN_SERVER GSO RELAY_DELAY_MS STUN_RATE UPGRADE KEEPALIVE_MAX_MS "
-    "IDLE_MODE_MAX_S".split())},
+    "IDLE_MODE_MAX_S AUTORELAY AUTORELAY_COUNT RECORD_LIFETIME_S REGISTRY_MAX_RECORDS "
+    "REGISTRY_MAX_PER_IPV4 REGISTRY_MAX_PER_IPV6_64".split())},
     "BIND4": 100, "BIND6": 101})
 Fd = enum.IntFlag("Fd", {"READ": 1, "WRITE": 2, "ERROR": 4})
 Log = enum.IntEnum("Log", "ERROR WARN INFO DEBUG TRACE")
@@ -56,6 +59,12 @@ NatKind = enum.IntEnum("NatKind", "UNKNOWN NONE FULL_CONE ADDRESS_RESTRICTED POR
                                   "SYMMETRIC BLOCKED", start=0)
 NatMethod = enum.IntEnum("NatMethod", "NONE RFC5780 SERVERS", start=0)
 NatWhat = enum.IntEnum("NatWhat", "PROGRESS RESULT")
+Offer = enum.IntFlag("Offer", {"RELAY": 1, "BOOTSTRAP": 2, "DIALBACK": 4})
+Source = enum.IntEnum("Source", "CACHE BOOTSTRAP PEER")
+QueryWhat = enum.IntEnum("QueryWhat", "RECORD FAILED END")
+Reach = enum.IntEnum("Reach", "UNKNOWN PUBLIC PRIVATE", start=0)
+Advertise = enum.IntEnum("Advertise", "OFF PENDING PUBLISHED FAILED", start=0)
+AutoRelay = enum.IntEnum("AutoRelay", "CHOSEN SERVING FAILED REPLACED")
 
 
 # ---- structures ----
@@ -119,6 +128,41 @@ NatEvent = _struct(
     ("verdict", c_char_p), ("text", c_char_p))
 NatOptions = _struct("atlas_nat_options", ("timeout_ms", U64), ("lifetime_ms", U64),
                      ("reserved", U64))
+Record = _struct("atlas_record", ("peer", c_char_p), ("seq", U64), ("issued_ms", U64),
+                 ("expires_ms", U64), ("addrs", POINTER(c_char_p)), ("addr_count", U64),
+                 ("offers", U32), ("source", U32), ("from", c_char_p), ("rtt_ns", U64),
+                 ("envelope", c_void_p), ("envelope_len", U64))
+QueryEvent = _struct("atlas_query_event", ("what", U32), ("code", I32),
+                     ("record", POINTER(Record)), ("from", c_char_p), ("text", c_char_p))
+QueryOptions = _struct("atlas_query_options", ("timeout_ms", U64), ("limit", U32), ("random", U32),
+                       ("fresh", U32), ("reserved", U32))
+
+
+class ReachAddr(ctypes.Structure):
+    _fields_ = [("addr", c_char_p), ("verdict", U32), ("yes", U32), ("no", U32), ("reserved", U32)]
+
+
+class ReachEvidence(ctypes.Structure):
+    _fields_ = [*((name, c_char_p) for name in ("server", "server_addr", "candidate", "source")),
+                ("code", I32), ("result", U32), ("other_address", U32), ("reserved", U32)]
+
+
+ReachEvent = _struct("atlas_reach_event", ("family", U32), ("verdict", U32), ("before", U32),
+                     ("servers", U32), ("addrs", POINTER(ReachAddr)), ("addr_count", U64),
+                     ("evidence", POINTER(ReachEvidence)), ("evidence_count", U64),
+                     ("text", c_char_p))
+AdvertiseEvent = _struct("atlas_advertise_event", ("state", U32), ("offers", U32), ("seq", U64),
+                         ("addrs", POINTER(c_char_p)), ("addr_count", U64), ("nodes", U32),
+                         ("nodes_total", U32), ("code", I32), ("reserved", U32),
+                         ("text", c_char_p))
+AutoRelayEvent = _struct("atlas_autorelay_event", ("what", U32), ("loss", U32), ("rtt_ns", U64),
+                         ("relay", c_char_p), ("addr", c_char_p), ("code", I32), ("serving", U32),
+                         ("text", c_char_p))
+RegistryStats = _counters(
+    "atlas_registry_stats",
+    "records relays memory puts gets found lists deletes taken refreshed expired evicted "
+    "refused_malformed refused_signature refused_expired refused_old refused_limit refused_rate "
+    "refused_size refused_identity disk_errors dialbacks dialback_datagrams dialback_refused")
 
 
 # ---- callbacks ----
@@ -136,7 +180,10 @@ Hooks = _table(
 Callbacks = _table(
     "atlas_callbacks", ("on_connection", None, c_void_p, c_void_p),
     ("on_relay", None, c_void_p, POINTER(RelayEvent)), ("on_shutdown", None, c_void_p),
-    ("on_wakeup", None, c_void_p), ("on_idle", None, c_void_p, U64))
+    ("on_wakeup", None, c_void_p), ("on_idle", None, c_void_p, U64),
+    ("on_reach", None, c_void_p, POINTER(ReachEvent)),
+    ("on_advertise", None, c_void_p, POINTER(AdvertiseEvent)),
+    ("on_autorelay", None, c_void_p, POINTER(AutoRelayEvent)))
 ConnCallbacks = _table(
     "atlas_conn_callbacks", ("on_connected", None, c_void_p),
     ("on_path", None, c_void_p, POINTER(PathInfo), c_char_p),
@@ -152,15 +199,19 @@ StreamCallbacks = _table(
 ConfigCb = CFUNCTYPE(None, c_void_p, I32, c_char_p, U32, c_char_p)
 StunCb = CFUNCTYPE(None, c_void_p, c_void_p, POINTER(StunResult), I32)
 NatCb = CFUNCTYPE(None, c_void_p, c_void_p, POINTER(NatEvent), I32)
+QueryCb = CFUNCTYPE(None, c_void_p, c_void_p, POINTER(QueryEvent))
 PolicyCb = CFUNCTYPE(I32, c_void_p, U32, c_char_p, c_char_p, c_char_p)
 
 # By their names in C, for the test that compares them with the headers.
-STRUCTS = {"atlas_fd_event": FdEvent, "atlas_nat_seen": NatSeen, **{
-    struct.__name__: struct for struct in (
+STRUCTS = {
+    "atlas_fd_event": FdEvent, "atlas_nat_seen": NatSeen, "atlas_reach_addr": ReachAddr,
+    "atlas_reach_evidence": ReachEvidence, **{struct.__name__: struct for struct in (
         TargetInfo, PathInfo, UpgradeInfo, ConnStats, RelayEvent, RelayStats, StunResult,
-        StunOptions, NatEvent, NatOptions, Hooks, Callbacks, ConnCallbacks, StreamCallbacks)}}
+        StunOptions, NatEvent, NatOptions, Record, QueryEvent, QueryOptions, ReachEvent,
+        AdvertiseEvent, AutoRelayEvent, RegistryStats, Hooks, Callbacks, ConnCallbacks,
+        StreamCallbacks)}}
 CALLBACKS = {"atlas_config_cb": ConfigCb, "atlas_stun_cb": StunCb, "atlas_nat_cb": NatCb,
-             "atlas_relay_policy": PolicyCb}
+             "atlas_query_cb": QueryCb, "atlas_relay_policy": PolicyCb}
 
 
 # ---- functions ----
@@ -203,7 +254,15 @@ FUNCTIONS = {  # result and arguments
     "stun_cancel": (I32, _P), "stun_add_server": (I32, _P, _S),
     "stun_server_alternate": (I32, _P, _S),
     "nat_probe": (I32, _P, POINTER(_S), SIZE, POINTER(NatOptions), NatCb, _P, _PP),
-    "nat_cancel": (I32, _P),
+    "nat_cancel": (I32, _P), "bootstrap_add": (I32, _P, _S),
+    "lookup": (I32, _P, _S, POINTER(QueryOptions), QueryCb, _P, _PP),
+    "discover": (I32, _P, U32, POINTER(QueryOptions), QueryCb, _P, _PP), "query_cancel": (I32, _P),
+    "records_export": (I32, _P, _P, SIZE, _PSIZE),
+    "records_import": (I32, _P, _P, SIZE, _PU64, _PU64), "record_add": (I32, _P, _P, SIZE),
+    "record_own": (I32, _P, _P, SIZE, _PSIZE), "reach_start": (I32, _P), "reach_get": (U32, _P, U32),
+    "advertise": (I32, _P, U32), "bootstrap_start": (I32, _P, _S),
+    "registry_get_stats": (I32, _P, POINTER(RegistryStats)),
+    "metrics": (I32, _P, _P, SIZE, _PSIZE), "status_page": (I32, _P, _P, SIZE, _PSIZE),
 }
 
 _loaded = None

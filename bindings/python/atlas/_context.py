@@ -6,10 +6,12 @@ import time
 from ctypes import byref, c_char_p, c_void_p, memmove
 
 from . import _c
-from ._c import U64, Err, Fd, Opt, load
+from ._c import U64, Err, Fd, Offer, Opt, load
+from ._discovery import (AutoRelayEvent, Imported, Query, RegistryStats, advertise_event,
+                         query_event, reach_event)
 from ._objects import (CONN_TABLE, AtlasError, Complaint, Connection, NatProbe, Object, Probe,
                        RelayEvent, RelayStats, c_bytes, c_text, check, copied, entries, entry,
-                       fetched, filled, milliseconds, nat_event, py_text, stun_event)
+                       fetched, filled, gathered, milliseconds, nat_event, py_text, stun_event)
 
 
 def _on_connection(context, _, pointer):
@@ -36,7 +38,13 @@ _ENTRIES = entries(_c.Callbacks, {
         context.emit("on_relay", copied(RelayEvent, event.contents)),
     "on_wakeup": lambda context, _: context.emit("on_wakeup"),
     "on_idle": lambda context, _, quiet_ns:
-        context.emit("on_idle", None if quiet_ns == _c.NO_DEADLINE else quiet_ns)})
+        context.emit("on_idle", None if quiet_ns == _c.NO_DEADLINE else quiet_ns),
+    "on_reach": lambda context, _, event:
+        context.emit("on_reach", reach_event(event.contents)),
+    "on_advertise": lambda context, _, event:
+        context.emit("on_advertise", advertise_event(event.contents)),
+    "on_autorelay": lambda context, _, event:
+        context.emit("on_autorelay", copied(AutoRelayEvent, event.contents))})
 
 
 def _random(context, buf, size):
@@ -71,10 +79,13 @@ class Context(Object):
     """One node. Hooks: interest(fd, events), timer(deadline_ns or None), now(), wall(),
     random(size), log(level, text). Handlers: on_connection(context, conn),
     on_relay(context, RelayEvent), on_shutdown(context), on_wakeup(context),
-    on_idle(context, quiet_ns or None). Without on_connection all peers are refused, and one that
-    raises refuses its peer."""
-    EVENTS = ("on_connection", "on_relay", "on_shutdown", "on_wakeup", "on_idle")
+    on_idle(context, quiet_ns or None), on_reach(context, ReachEvent),
+    on_advertise(context, AdvertiseEvent), on_autorelay(context, AutoRelayEvent). Without
+    on_connection all peers are refused, and one that raises refuses its peer."""
+    EVENTS = tuple(name for name, _ in _c.Callbacks._fields_[2:])
     on_connection = on_relay = on_shutdown = on_wakeup = on_idle = None
+    on_reach = on_advertise = on_autorelay = None
+    _lookup = _discover = Query  # what lookup() and discover() make
     context = property(lambda self: self)
 
     def __init__(self, key=None, options=None, *, interest=None, timer=None, now=None, wall=None,
@@ -307,6 +318,88 @@ class Context(Object):
 
     def relay_stats(self):
         return fetched(RelayStats, _c.RelayStats, load().relay_get_stats, self.handle)
+
+    # ---- discovery: finding others ----
+
+    def bootstrap_add(self, addr):
+        """A bootstrap node: from here on a dial to a bare peer id finds its addresses itself."""
+        check(load().bootstrap_add(self.handle, c_text(addr)))
+
+    def lookup(self, peer, *, timeout=None, fresh=False, **handlers):
+        """Looks up a peer's record: what is known at once, then each newer one that a bootstrap
+        node has; `fresh`: without what is known."""
+        options = _c.QueryOptions(timeout_ms=milliseconds(timeout), fresh=bool(fresh))
+        query = self._lookup(self, handlers)
+        query.start(load().lookup, self.handle, c_text(peer), byref(options), query_event)
+        return query
+
+    def discover(self, offer, *, limit=0, random=False, timeout=None, **handlers):
+        """Lists records of nodes that offer something, by Offer or its name in any case: at most
+        `limit` (20); `random`: a sample."""
+        options = _c.QueryOptions(timeout_ms=milliseconds(timeout), limit=limit,
+                                  random=bool(random))
+        query = self._discover(self, handlers)
+        query.start(load().discover, self.handle,
+                    Offer[offer.upper()] if isinstance(offer, str) else offer, byref(options),
+                    query_event)
+        return query
+
+    def records_export(self):
+        """All records that are known, as bytes to keep over a restart."""
+        return gathered(load().records_export, self.handle)
+
+    def records_import(self, data):
+        """Takes an export's records that are still true; returns Imported(taken, refused). An
+        export that was cut off raises; what stood before the cut, its .imported, is taken."""
+        data, taken, refused = c_bytes(data), U64(), U64()
+        code = load().records_import(self.handle, data, len(data), byref(taken), byref(refused))
+        imported = Imported(taken.value, refused.value)
+        if code != 0:
+            error = AtlasError(code)
+            error.imported = imported
+            raise error
+        return imported
+
+    def record_add(self, envelope):
+        """One record, as Record.envelope has it."""
+        envelope = c_bytes(envelope)
+        check(load().record_add(self.handle, envelope, len(envelope)))
+
+    # ---- discovery: being found ----
+
+    def record_own(self):
+        """The envelope of this node's own record, as it was published last."""
+        return gathered(load().record_own, self.handle)
+
+    def reach_start(self):
+        """Has reachability checked; on_reach follows."""
+        check(load().reach_start(self.handle))
+
+    def reach(self, family=4):
+        """Reach: whether strangers reach this node over IPv4 or IPv6."""
+        return load().reach_get(self.handle, family)
+
+    def advertise(self, on=True):
+        """Has this node found by its id; on_advertise follows. False: no more."""
+        check(load().advertise(self.handle, bool(on)))
+
+    # ---- this node as a bootstrap node ----
+
+    def bootstrap_start(self, db_path=None):
+        """Without a file the records are gone with the context."""
+        path = None if db_path is None else os.fsencode(db_path)
+        check(load().bootstrap_start(self.handle, c_text(path)))
+
+    def registry_stats(self):
+        return fetched(RegistryStats, _c.RegistryStats, load().registry_get_stats, self.handle)
+
+    def metrics(self):
+        """What this node counts, in the text format of Prometheus."""
+        return py_text(gathered(load().metrics, self.handle))
+
+    def status_page(self):
+        """The same for people, in HTML."""
+        return py_text(gathered(load().status_page, self.handle))
 
 
 def _wait(contexts, left):

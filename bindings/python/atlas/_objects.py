@@ -2,6 +2,7 @@
 import collections
 import ctypes
 import itertools
+import keyword
 import os
 import weakref
 from ctypes import CFUNCTYPE, byref, c_void_p
@@ -69,26 +70,42 @@ def filled(function, cap, *args):
     return py_text(buf.value)
 
 
-def _record(name, struct):
-    fields = [field for field, _ in struct._fields_ if field not in ("size", "reserved")]
+def gathered(function, *args):
+    """The bytes that a function writes to a buffer, with what it says it needs; there may be a NUL
+    behind them."""
+    buf, size = None, SIZE()
+    while True:
+        code = function(*args, buf, 0 if buf is None else len(buf), byref(size))
+        if code != Err.BUFFER:
+            check(code)
+            return b"" if buf is None else buf.raw[:size.value]
+        buf = ctypes.create_string_buffer(size.value + 1)
+
+
+def named(name, struct):
+    """The Python side of a structure: without its size and the lengths of its arrays; a word of
+    Python's gets an underscore behind it."""
+    fields = [field + "_" * keyword.iskeyword(field) for field, _ in struct._fields_
+              if field not in ("size", "reserved") and not field.endswith(("_count", "_len"))]
     return collections.namedtuple(name, fields)
 
 
-TargetInfo = _record("TargetInfo", _c.TargetInfo)
-PathInfo = _record("PathInfo", _c.PathInfo)
-UpgradeInfo = _record("UpgradeInfo", _c.UpgradeInfo)
-ConnStats = _record("ConnStats", _c.ConnStats)
-RelayEvent = _record("RelayEvent", _c.RelayEvent)
-RelayStats = _record("RelayStats", _c.RelayStats)
-StunResult = _record("StunResult", _c.StunResult)
-NatSeen = collections.namedtuple("NatSeen", [field for field, _ in _c.NatSeen._fields_])
-NatEvent = collections.namedtuple("NatEvent", [
-    field for field, _ in _c.NatEvent._fields_ if field not in ("size", "reserved", "seen_count")])
+TargetInfo = named("TargetInfo", _c.TargetInfo)
+PathInfo = named("PathInfo", _c.PathInfo)
+UpgradeInfo = named("UpgradeInfo", _c.UpgradeInfo)
+ConnStats = named("ConnStats", _c.ConnStats)
+RelayEvent = named("RelayEvent", _c.RelayEvent)
+RelayStats = named("RelayStats", _c.RelayStats)
+StunResult = named("StunResult", _c.StunResult)
+NatSeen = named("NatSeen", _c.NatSeen)
+NatEvent = named("NatEvent", _c.NatEvent)
 Complaint = collections.namedtuple("Complaint", "code file line text")
 
 
-def copied(record, struct):
-    return record(*(py_text(getattr(struct, field)) for field in record._fields))
+def copied(record, struct, **given):
+    """`given`: the fields that are not numbers or text."""
+    return record(*(given[field] if field in given else py_text(getattr(struct, field.rstrip("_")))
+                    for field in record._fields))
 
 
 def fetched(record, struct, function, *args):
@@ -490,9 +507,8 @@ class NatProbe(Child):
 
 
 def _nat_event(event):
-    fields = {field: py_text(getattr(event, field)) for field in NatEvent._fields}
-    fields["seen"] = tuple(copied(NatSeen, event.seen[i]) for i in range(event.seen_count))
-    return NatEvent(**fields)
+    return copied(NatEvent, event, seen=tuple(
+        copied(NatSeen, event.seen[i]) for i in range(event.seen_count)))
 
 
 @entry(_c.NatCb)
