@@ -1,48 +1,14 @@
 #include "app.h"
 
 #include "explain.h"
+#include "metrics.h"
+#include "records.h"
 
-#include <errno.h>
 #include <pwd.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
-
-/* ---- signals ---- */
-
-static volatile sig_atomic_t interrupts;
-static atlas_ctx *woken; /* the context whose wait a signal ends */
-
-static void on_signal(int number) {
-    int before = errno;
-
-    (void)number;
-    interrupts++;
-    if (woken != NULL) {
-        (void)atlas_wakeup(woken);
-    }
-    errno = before;
-}
-
-static void catch_signals(void) {
-    struct sigaction action;
-
-    memset(&action, 0, sizeof(action));
-    (void)sigemptyset(&action.sa_mask);
-    action.sa_handler = SIG_IGN;
-    (void)sigaction(SIGPIPE, &action, NULL);
-    /* a limit on the size of files is an error of write(), no reason to die */
-    (void)sigaction(SIGXFSZ, &action, NULL);
-    action.sa_handler = on_signal;
-    (void)sigaction(SIGINT, &action, NULL);
-    (void)sigaction(SIGTERM, &action, NULL);
-}
-
-int app_interrupted(void) {
-    return interrupts > 0;
-}
 
 const char *path_name(uint32_t kind) {
     return kind == ATLAS_PATH_DIRECT ? "direct" : kind == ATLAS_PATH_RELAY ? "relay" : "none";
@@ -150,7 +116,40 @@ static int add_lists(app *a) {
             return explain_addr(a, "--stun", a->opt.stuns.items[i], rv);
         }
     }
+    for (i = 0; i < a->opt.nodes.count; i++) {
+        rv = atlas_bootstrap_add(a->ctx, a->opt.nodes.items[i]);
+        if (rv != ATLAS_OK && rv != ATLAS_ERR_EXISTS) {
+            return explain_addr(a, a->opt.node_option, a->opt.nodes.items[i], rv);
+        }
+    }
     return 0;
+}
+
+/* Options of the command line that are numbers of the library's; UINT64_MAX: not given. */
+static int32_t apply_numbers(app *a) {
+    const struct {
+        uint32_t option;
+        uint64_t value;
+    } given[] = {
+        {ATLAS_OPT_AUTORELAY, a->opt.autorelay},
+        {ATLAS_OPT_AUTORELAY_COUNT, a->opt.autorelay_count},
+        {ATLAS_OPT_RECORD_LIFETIME_S, a->opt.record_lifetime},
+        {ATLAS_OPT_REGISTRY_MAX_RECORDS, a->opt.max_records},
+        {ATLAS_OPT_ENABLE_RELAY, a->opt.no_relay ? 0 : UINT64_MAX},
+        {ATLAS_OPT_OFFER_RELAY, a->opt.offer_relay ? 1 : UINT64_MAX},
+        {ATLAS_OPT_UPGRADE, a->opt.no_upgrade ? 0 : UINT64_MAX},
+        {ATLAS_OPT_IPV6, a->opt.family == 4 ? 0 : UINT64_MAX},
+        {ATLAS_OPT_IPV4, a->opt.family == 6 ? 0 : UINT64_MAX},
+    };
+    int32_t rv = ATLAS_OK;
+    size_t i;
+
+    for (i = 0; i < sizeof(given) / sizeof(given[0]) && rv == ATLAS_OK; i++) {
+        if (given[i].value != UINT64_MAX) {
+            rv = atlas_set_u64(a->ctx, given[i].option, given[i].value);
+        }
+    }
+    return rv;
 }
 
 /* The command line comes after the file and wins. */
@@ -161,17 +160,8 @@ static int apply_options(app *a, int flags) {
     if (opt->port_given || (flags & APP_ANY_PORT) != 0) {
         rv = atlas_set_u64(a->ctx, ATLAS_OPT_PORT, opt->port);
     }
-    if (rv == ATLAS_OK && opt->no_relay) {
-        rv = atlas_set_u64(a->ctx, ATLAS_OPT_ENABLE_RELAY, 0);
-    }
-    if (rv == ATLAS_OK && opt->no_upgrade) {
-        rv = atlas_set_u64(a->ctx, ATLAS_OPT_UPGRADE, 0);
-    }
-    if (rv == ATLAS_OK && opt->family == 4) {
-        rv = atlas_set_u64(a->ctx, ATLAS_OPT_IPV6, 0);
-    }
-    if (rv == ATLAS_OK && opt->family == 6) {
-        rv = atlas_set_u64(a->ctx, ATLAS_OPT_IPV4, 0);
+    if (rv == ATLAS_OK) {
+        rv = apply_numbers(a);
     }
     if (rv == ATLAS_OK && opt->bind != NULL) {
         int is_v6 = strchr(opt->bind, ':') != NULL;
@@ -217,82 +207,13 @@ int app_open(app *a, int flags) {
     if (code == 0) {
         code = load_config(a);
     }
-    return code == 0 ? apply_options(a, flags) : code;
-}
-
-/* ---- the loop ---- */
-
-void app_finish(app *a, int exit_code) {
-    if (a->exit_code == EXIT_DONE) {
-        a->exit_code = exit_code;
+    if (code == 0) {
+        code = apply_options(a, flags);
     }
-    if (!a->stopping) {
-        a->stopping = 1;
-        a->tick_at = 0;
-        a->give_up_at = atlas_now(a->ctx) + 3 * NS_PER_S + a->drain_ms * NS_PER_MS;
-        if (atlas_shutdown(a->ctx, a->drain_ms) != ATLAS_OK) {
-            a->done = 1;
-        }
+    if (code == 0 && (flags & APP_RECORDS) != 0) {
+        records_load(a);
     }
-}
-
-/* Milliseconds until the next of our own deadlines, rounded up; -1: none. */
-static int32_t wait_ms(const app *a, uint64_t now) {
-    uint64_t next = UINT64_MAX;
-
-    if (a->stopping) {
-        next = a->give_up_at;
-    } else if (a->tick_at != 0) {
-        next = a->tick_at;
-    }
-    if (next == UINT64_MAX) {
-        return -1;
-    }
-    if (next <= now) {
-        return 0;
-    }
-    next = (next - now + NS_PER_MS - 1) / NS_PER_MS;
-    return next > 3600000 ? 3600000 : (int32_t)next;
-}
-
-static void check_stop(app *a) {
-    if (!a->stopping && (interrupts > 0 || a->out.failed)) {
-        if (a->on_stop != NULL) {
-            a->on_stop(a);
-        }
-        app_finish(a, a->out.failed ? EXIT_FAILED : EXIT_DONE);
-    }
-}
-
-static void turn(app *a) {
-    uint64_t now = atlas_now(a->ctx);
-    int32_t rv = atlas_run_once(a->ctx, wait_ms(a, now));
-
-    if (rv != ATLAS_OK) {
-        a->exit_code = app_error(a, rv, "loop");
-        a->done = 1;
-        return;
-    }
-    now = atlas_now(a->ctx);
-    if (!a->stopping && a->tick_at != 0 && now >= a->tick_at) {
-        a->tick_at = 0;
-        a->on_tick(a);
-    }
-    check_stop(a);
-    /* asked a second time, or somebody does not answer: without goodbye */
-    if (a->stopping && (interrupts > 1 || now >= a->give_up_at)) {
-        a->done = 1;
-    }
-}
-
-int app_run(app *a) {
-    woken = a->ctx;
-    check_stop(a); /* a signal that came before */
-    while (!a->done) {
-        turn(a);
-    }
-    woken = NULL;
-    return a->exit_code;
+    return code;
 }
 
 static void on_shutdown(void *user, atlas_ctx *ctx) {
@@ -313,75 +234,17 @@ int app_callbacks(app *a, void (*on_connection)(void *, atlas_ctx *, atlas_conn 
     callbacks.on_connection = on_connection;
     callbacks.on_relay = on_relay;
     callbacks.on_shutdown = on_shutdown;
+    callbacks.on_reach = a->on_reach;
+    callbacks.on_advertise = a->on_advertise;
+    callbacks.on_autorelay = a->on_autorelay;
     rv = atlas_set_callbacks(a->ctx, &callbacks);
     return rv == ATLAS_OK ? 0 : app_error(a, rv, "start");
 }
 
-/* ---- main ---- */
-
-static void cleanup(app *a) {
-    woken = NULL;
+void app_close(app *a) {
+    metrics_stop(a->http);
+    records_free(a->records);
     (void)atlas_free(a->ctx);
     atlas_key_free(a->key);
     out_free(&a->out);
-}
-
-const command commands[] = {
-    {"init", "", "make the node's key and print its peer id", 0, 0, 0, run_init},
-    {"id", "", "print the node's peer id", 0, 0, 0, run_id},
-    {"stun", "[HOST:PORT...]", "ask STUN servers how this host looks from outside",
-     GROUP_NET | GROUP_TIMEOUT | GROUP_STUN, 0, MAX_REPEATED, run_stun},
-    {"relay", "", "run a relay, which also answers STUN on its port", GROUP_NET | GROUP_RELAY, 0, 0,
-     run_relay},
-    {"listen", "", "run a node: accept peers, print messages, store files",
-     GROUP_NET | GROUP_PEERS | GROUP_LISTEN, 0, 0, run_listen},
-    {"connect", "TARGET", "hold a connection and print its events",
-     GROUP_NET | GROUP_TIMEOUT | GROUP_PEERS | GROUP_DIAL, 1, 1, run_connect},
-    {"ping", "TARGET", "measure round trips",
-     GROUP_NET | GROUP_TIMEOUT | GROUP_PEERS | GROUP_DIAL | GROUP_PING, 1, 1, run_ping},
-    {"send", "TARGET [TEXT]", "send a message, or a file with --file",
-     GROUP_NET | GROUP_TIMEOUT | GROUP_PEERS | GROUP_DIAL | GROUP_SEND, 1, 2, run_send},
-    {"disconnect", "TARGET", "tell a peer to close its sessions with this node",
-     GROUP_NET | GROUP_TIMEOUT | GROUP_PEERS | GROUP_DIAL | GROUP_DISCONNECT, 1, 1, run_disconnect},
-    {"status", "", "print the configuration, and which relays and STUN servers answer",
-     GROUP_NET | GROUP_TIMEOUT, 0, 0, run_status},
-    {NULL, NULL, NULL, 0, 0, 0, NULL},
-};
-
-static int run(const command *cmd, int argc, char **argv) {
-    static app a;
-    int code = options_parse(cmd, argc, argv, &a.opt);
-
-    if (code >= 0) {
-        return code;
-    }
-    a.out.json = a.opt.json;
-    catch_signals();
-    code = cmd->run(&a);
-    cleanup(&a);
-    if (code == EXIT_DONE && (a.out.failed || fflush(stdout) != 0)) {
-        code = EXIT_FAILED;
-    }
-    return code;
-}
-
-int main(int argc, char **argv) {
-    const command *cmd = argc > 1 ? command_find(argv[1]) : NULL;
-
-    if (cmd != NULL) {
-        return run(cmd, argc - 1, argv + 1);
-    }
-    if (argc > 1 && (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0 ||
-                     strcmp(argv[1], "help") == 0)) {
-        print_help();
-        return EXIT_DONE;
-    }
-    if (argc > 1 && strcmp(argv[1], "--version") == 0) {
-        printf("atlas %s\n", atlas_version());
-        return EXIT_DONE;
-    }
-    fprintf(stderr,
-            argc > 1 ? "atlas: unknown command %s\nTry: atlas --help\n" : "Try: atlas --help\n",
-            argc > 1 ? argv[1] : "");
-    return EXIT_USAGE;
 }

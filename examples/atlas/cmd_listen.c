@@ -1,4 +1,5 @@
 /* atlas listen. */
+#include "discovery_print.h"
 #include "explain.h"
 #include "node.h"
 #include "receive.h"
@@ -76,10 +77,27 @@ static void on_connection(void *user, atlas_ctx *ctx, atlas_conn *conn) {
     }
 }
 
+/* Options that contradict one another; NULL: none do. */
+static const char *contradiction(const options *opt) {
+    if (opt->no_advertise && (opt->autorelay != UINT64_MAX || opt->autorelay_count != UINT64_MAX)) {
+        return "--autorelay and --relays are for a node that is found: without --no-advertise";
+    }
+    if (opt->no_relay &&
+        (opt->offer_relay || (opt->autorelay != UINT64_MAX && opt->autorelay != 0))) {
+        return "--no-relay: relays are neither used nor offered";
+    }
+    return NULL;
+}
+
 static int check_options(app *a) {
     char id[ATLAS_PEER_ID_MAX];
+    const char *why = contradiction(&a->opt);
     size_t i;
 
+    if (why != NULL) {
+        out_error(&a->out, ATLAS_ERR_INVALID, "%s", why);
+        return EXIT_USAGE;
+    }
     for (i = 0; i < a->opt.allow.count; i++) {
         int32_t rv = atlas_peer_id_normalize(a->opt.allow.items[i], id, sizeof(id));
 
@@ -90,22 +108,48 @@ static int check_options(app *a) {
     return 0;
 }
 
+/* Has the node found, where a bootstrap node is known; *on says whether. */
+static int advertise(app *a, int *on) {
+    int32_t rv = a->opt.no_advertise ? ATLAS_ERR_NO_BOOTSTRAP : atlas_advertise(a->ctx, 1);
+
+    *on = rv == ATLAS_OK;
+    if (rv == ATLAS_OK || (rv == ATLAS_ERR_NO_BOOTSTRAP && a->opt.autorelay == UINT64_MAX &&
+                           a->opt.autorelay_count == UINT64_MAX)) {
+        return 0;
+    }
+    return rv == ATLAS_ERR_NO_BOOTSTRAP ? discovery_no_bootstrap(a) : app_error(a, rv, "advertise");
+}
+
+/* A relay for others: where the node is found by bootstrap nodes, as long as it is public; else
+ * from now on. */
+static int offer(app *a, int enabled, int found) {
+    uint64_t offers = 0;
+    int32_t rv = ATLAS_OK;
+
+    (void)atlas_get_u64(a->ctx, ATLAS_OPT_OFFER_RELAY, &offers);
+    if (enabled && offers) {
+        a->drain_ms = a->opt.drain_ms;
+        rv = found ? ATLAS_OK : atlas_relay_start(a->ctx);
+    }
+    return rv == ATLAS_OK ? 0 : app_error(a, rv, "relay");
+}
+
 static int start(app *a) {
     uint64_t enabled = 0;
-    uint64_t offers = 0;
+    int found = 0;
+    int code;
     int32_t rv = atlas_listen(a->ctx);
 
     if (rv != ATLAS_OK) {
         return app_error(a, rv, "listen");
     }
     (void)atlas_get_u64(a->ctx, ATLAS_OPT_ENABLE_RELAY, &enabled);
-    (void)atlas_get_u64(a->ctx, ATLAS_OPT_OFFER_RELAY, &offers);
-    if (enabled && offers) {
-        rv = atlas_relay_start(a->ctx);
-        a->drain_ms = a->opt.drain_ms;
+    code = advertise(a, &found);
+    if (code == 0) {
+        code = offer(a, enabled != 0, found);
     }
-    if (rv != ATLAS_OK) {
-        return app_error(a, rv, "relay");
+    if (code != 0) {
+        return code;
     }
     node_ready(a, "node");
     rv = enabled ? atlas_relay_presence(a->ctx, 1) : ATLAS_OK;
@@ -118,7 +162,7 @@ int run_listen(app *a) {
     int code = check_options(a);
 
     if (code == 0) {
-        code = app_open(a, APP_KEY_NEEDED);
+        code = app_open(a, APP_KEY_NEEDED | APP_RECORDS);
     }
     if (code != 0) {
         return code;
@@ -136,6 +180,7 @@ int run_listen(app *a) {
                  removed, removed == 1 ? "" : "s");
     }
     a->user = &r;
+    discovery_watch(a);
     code = app_callbacks(a, on_connection, node_on_relay);
     if (code == 0) {
         code = start(a);

@@ -23,13 +23,13 @@ static const char *const kinds[] = {"unknown",         "none",  "full-cone", "ad
                                     "port-restricted", "cgnat", "symmetric", "blocked"};
 
 static void json_kinds(out *o, const char *key, uint32_t bits) {
-    char *names[sizeof(kinds) / sizeof(kinds[0])];
+    const char *names[sizeof(kinds) / sizeof(kinds[0])];
     size_t count = 0;
     uint32_t kind;
 
     for (kind = 0; kind < sizeof(kinds) / sizeof(kinds[0]); kind++) {
         if ((bits >> kind & 1) != 0) {
-            names[count++] = (char *)(uintptr_t)kinds[kind];
+            names[count++] = kinds[kind];
         }
     }
     out_strings(o, key, names, count);
@@ -37,7 +37,7 @@ static void json_kinds(out *o, const char *key, uint32_t bits) {
 
 static void json_seen(out *o, const atlas_nat_event *e) {
     char lines[MAX_REPEATED + 2][3 * ATLAS_ADDR_MAX];
-    char *names[MAX_REPEATED + 2];
+    const char *names[MAX_REPEATED + 2];
     size_t i;
 
     for (i = 0; i < e->seen_count && i < MAX_REPEATED + 2; i++) {

@@ -1,4 +1,5 @@
 /* atlas status. */
+#include "discovery_print.h"
 #include "probe.h"
 
 #include <stdio.h>
@@ -12,12 +13,14 @@ typedef struct status {
     uint32_t left;   /* relays of which nothing has been heard */
     uint32_t failed; /* relays that do not answer */
     int probing;
+    int asking; /* the bootstrap nodes */
+    uint64_t asked_at;
 } status;
 
 static void check_end(app *a) {
     status *s = a->user;
 
-    if (s->left == 0 && !s->probing) {
+    if (s->left == 0 && !s->probing && !s->asking) {
         app_finish(a, s->failed > 0 ? EXIT_FAILED : EXIT_DONE);
     }
 }
@@ -89,6 +92,66 @@ static void on_probe(void *user, atlas_stun *probe, const atlas_stun_result *res
     }
 }
 
+/* ---- bootstrap nodes ---- */
+
+static void print_node(app *a, const atlas_query_event *event) {
+    status *s = a->user;
+    out *o = &a->out;
+    uint64_t took = atlas_now(a->ctx) - s->asked_at;
+
+    out_open(o, "bootstrap");
+    out_str(o, "addr", event->from);
+    if (event->code == ATLAS_ERR_RECORD_NOT_FOUND) {
+        out_ms(o, "duration_ms", took);
+        out_close(o, "bootstrap node %s answers, after %.1f ms", event->from, (double)took / 1e6);
+        return;
+    }
+    s->failed++;
+    out_code(o, event->code);
+    out_str(o, "text", event->text);
+    out_close(o, "bootstrap node %s does not answer: %s", event->from, event->text);
+}
+
+static void on_query(void *user, atlas_query *query, const atlas_query_event *event) {
+    app *a = user;
+    status *s = a->user;
+
+    (void)query;
+    if (event->what == ATLAS_QUERY_FAILED && !a->stopping) {
+        print_node(a, event);
+    } else if (event->what == ATLAS_QUERY_END) {
+        s->asking = 0;
+        if (!a->stopping) {
+            check_end(a);
+        }
+    }
+}
+
+/* Every node is asked for a peer that there is not: each says that it does not know it, or that is
+ * its fault. */
+static int32_t ask_nodes(app *a) {
+    status *s = a->user;
+    atlas_query_options how = {.size = sizeof(how), .timeout_ms = WAIT_MS};
+    char id[ATLAS_PEER_ID_MAX];
+    atlas_key *key = NULL;
+    int32_t rv = atlas_key_generate(&key);
+
+    if (rv == ATLAS_OK) {
+        rv = atlas_key_peer_id(key, id, sizeof(id));
+    }
+    if (rv == ATLAS_OK) {
+        if (a->opt.timeout_ms != 0 && a->opt.timeout_ms < how.timeout_ms) {
+            how.timeout_ms = a->opt.timeout_ms;
+        }
+        s->asked_at = atlas_now(a->ctx);
+        rv = atlas_lookup(a->ctx, id, &how, on_query, a, NULL);
+        s->asking = rv == ATLAS_OK;
+    }
+    atlas_key_free(key);
+    return rv == ATLAS_ERR_NO_BOOTSTRAP ? ATLAS_OK : rv;
+}
+
+/* The look-up ends by itself at about the same time, with a word for each node. */
 static void on_timeout(app *a) {
     status *s = a->user;
 
@@ -104,7 +167,13 @@ static void print_config(app *a) {
     } shown[] = {
         {ATLAS_OPT_OFFER_RELAY, "offer_relay"},
         {ATLAS_OPT_RELAY_BANDWIDTH, "relay_bandwidth_limit"},
+        {ATLAS_OPT_UPGRADE, "upgrade"},
+        {ATLAS_OPT_AUTORELAY, "autorelay"},
+        {ATLAS_OPT_AUTORELAY_COUNT, "autorelay_count"},
+        {ATLAS_OPT_RECORD_LIFETIME_S, "record_lifetime_secs"},
         {ATLAS_OPT_IDLE_TIMEOUT_MS, "idle_timeout_ms"},
+        {ATLAS_OPT_KEEPALIVE_MAX_MS, "keepalive_max_ms"},
+        {ATLAS_OPT_IDLE_MODE_MAX_S, "idle_mode_max_secs"},
         {ATLAS_OPT_PRESENCE_INTERVAL_MS, "presence_interval_ms"},
         {ATLAS_OPT_HANDSHAKE_TIMEOUT_MS, "handshake_timeout_ms"},
         {ATLAS_OPT_MAX_CONNECTIONS, "max_connections"},
@@ -163,12 +232,15 @@ static int start(app *a) {
         rv = probe_start(a, on_probe, &none);
         s->probing = rv == ATLAS_OK && !none;
     }
+    if (rv == ATLAS_OK) {
+        rv = ask_nodes(a);
+    }
     return rv == ATLAS_OK ? 0 : app_error(a, rv, "status");
 }
 
 int run_status(app *a) {
     static status s;
-    int code = app_open(a, 0);
+    int code = app_open(a, APP_RECORDS);
 
     a->user = &s;
     if (code == 0) {
@@ -180,10 +252,10 @@ int run_status(app *a) {
     if (code != 0) {
         return code;
     }
-    if (s.left == 0 && !s.probing) {
+    if (s.left == 0 && !s.probing && !s.asking) {
         out_open(&a->out, "stun");
-        out_str(&a->out, "text", "no relay and no STUN server is configured");
-        out_close(&a->out, "no relay and no STUN server is configured");
+        out_str(&a->out, "text", "no relay, bootstrap node or STUN server is configured");
+        out_close(&a->out, "no relay, bootstrap node or STUN server is configured");
         return EXIT_DONE;
     }
     a->on_tick = on_timeout;

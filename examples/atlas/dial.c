@@ -39,6 +39,7 @@ static void on_attempt(void *user, atlas_conn *conn, const char *addr, int32_t c
     dial *d = user;
     out *o = &d->app->out;
 
+    d->attempts++;
     if (!o->json) {
         out_note(o, "atlas: %s: %s", addr, text);
         return;
@@ -79,6 +80,20 @@ static void on_pong(void *user, atlas_conn *conn, uint64_t id, uint64_t rtt_ns,
     }
 }
 
+/* Nothing could be tried: says whether the peer is unknown, or where to look is. */
+static void print_failed(dial *d, const atlas_conn *conn, int32_t code, const char *text) {
+    out *o = &d->app->out;
+    const char *why = text != NULL && *text ? text : atlas_error_text(code);
+
+    if (d->attempts == 0 && strstr(why, atlas_error_text(ATLAS_ERR_RECORD_NOT_FOUND)) != NULL) {
+        out_error(o, ATLAS_ERR_RECORD_NOT_FOUND,
+                  "cannot reach %s: no bootstrap node knows where it is (%s)",
+                  atlas_conn_peer_id(conn), why);
+        return;
+    }
+    out_error(o, code, "cannot reach %s: %s", atlas_conn_peer_id(conn), why);
+}
+
 static void on_closed(void *user, atlas_conn *conn, int32_t code, uint64_t app_code,
                       const char *text) {
     dial *d = user;
@@ -86,8 +101,7 @@ static void on_closed(void *user, atlas_conn *conn, int32_t code, uint64_t app_c
     int exit_code = d->closing ? EXIT_DONE : EXIT_FAILED;
 
     if (!d->connected && !a->stopping) {
-        out_error(&a->out, code, "cannot reach %s: %s", atlas_conn_peer_id(conn),
-                  text != NULL && *text ? text : atlas_error_text(code));
+        print_failed(d, conn, code, text);
     } else if (d->connected) {
         node_closed(a, conn, code, text, d->closed_fields);
     }
@@ -163,7 +177,7 @@ int dial_run(app *a, dial *d) {
         .on_closed = on_closed,
         .on_upgrade = on_upgrade,
     };
-    int code = app_open(a, APP_KEY_NEEDED | APP_ANY_PORT);
+    int code = app_open(a, APP_KEY_NEEDED | APP_ANY_PORT | APP_RECORDS);
     int32_t rv;
 
     if (code == 0) {
@@ -183,6 +197,13 @@ int dial_run(app *a, dial *d) {
     rv = atlas_dial(a->ctx, a->opt.args[0], a->opt.timeout_ms, &callbacks, d, &d->conn);
     if (rv == ATLAS_ERR_SELF || rv == ATLAS_ERR_RELAY_DISABLED) {
         return explain_addr(a, "TARGET", a->opt.args[0], rv);
+    }
+    if (rv == ATLAS_ERR_NO_ADDRESS) {
+        out_error(&a->out, rv,
+                  "%s: no address of it is known, no relay, and no bootstrap node to ask: say "
+                  "--bootstrap, --relay or --addr",
+                  a->opt.args[0]);
+        return EXIT_FAILED;
     }
     return rv == ATLAS_OK ? app_run(a) : app_error(a, rv, a->opt.args[0]);
 }

@@ -8,7 +8,8 @@ typedef struct dial {
     app *app;
     atlas_conn *conn; /* NULL before the dial and after the end */
     int connected;
-    int closing; /* we closed it ourselves: its end is no error */
+    int closing;       /* we closed it ourselves: its end is no error */
+    uint32_t attempts; /* that have failed */
     uint64_t connected_at;
 
     int lasting; /* relays are kept connected, for the day when the path dies */

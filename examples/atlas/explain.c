@@ -109,12 +109,16 @@ static const char *target_fault(const char *text) {
                           : "is neither a peer id nor a multiaddr that ends in /p2p/ID";
 }
 
-static const char *relay_fault(const char *text) {
+/* --relay, --bootstrap */
+static const char *server_fault(const char *name, const char *text) {
     atlas_target_info info = {.size = sizeof(info)};
 
-    return strstr(text, "/p2p-circuit") != NULL || atlas_target_parse(text, &info) == ATLAS_OK
+    if (strstr(text, "/p2p-circuit") == NULL && atlas_target_parse(text, &info) != ATLAS_OK) {
+        return "is not a valid multiaddr (/ip4/.../udp/PORT/quic-v1/p2p/ID)";
+    }
+    return strcmp(name, "--relay") == 0
                ? "a relay has a transport of its own (/ip4/.../udp/PORT/quic-v1/p2p/ID)"
-               : "is not a valid multiaddr (/ip4/.../udp/PORT/quic-v1/p2p/ID)";
+               : "a bootstrap node has a transport of its own (/ip4/.../udp/PORT/quic-v1/p2p/ID)";
 }
 
 /* --addr: the peer id may be missing, but not be another. */
@@ -136,7 +140,7 @@ int explain_addr(app *a, const char *name, const char *text, int32_t code) {
         why = atlas_error_text(code);
     } else if (strcmp(name, "--stun") == 0 || strcmp(name, "server") == 0) {
         why = "is no STUN server (HOST or HOST:PORT)";
-    } else if (strcmp(name, "--allow") == 0) {
+    } else if (strcmp(name, "--allow") == 0 || strcmp(name, "ID") == 0) {
         why = "is not a valid peer id";
     } else if (code == ATLAS_ERR_RELAY_DISABLED) {
         why = "leads through a relay, and relays are disabled";
@@ -144,9 +148,9 @@ int explain_addr(app *a, const char *name, const char *text, int32_t code) {
         why = addr_fault(a, text, code);
     }
     if (why == NULL) {
-        why = strcmp(name, "--relay") == 0  ? relay_fault(text)
-              : strcmp(name, "--addr") == 0 ? direct_fault(text)
-                                            : target_fault(text);
+        why = strcmp(name, "--addr") == 0   ? direct_fault(text)
+              : strcmp(name, "TARGET") == 0 ? target_fault(text)
+                                            : server_fault(name, text);
     }
     out_error(&a->out, code, "%s %s: %s", name, text, why);
     return EXIT_USAGE;

@@ -1,5 +1,7 @@
 #include "node.h"
 
+#include "metrics.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -9,7 +11,7 @@
 
 void node_ready(app *a, const char *what) {
     static char texts[MAX_ADDRS][ATLAS_MULTIADDR_MAX];
-    char *addrs[MAX_ADDRS];
+    const char *addrs[MAX_ADDRS];
     size_t count = 0;
     size_t i;
 
@@ -22,10 +24,16 @@ void node_ready(app *a, const char *what) {
     out_str(&a->out, "peer", atlas_self_id(a->ctx));
     out_str(&a->out, "addr", count > 0 ? addrs[0] : NULL);
     out_strings(&a->out, "addrs", addrs, count);
+    out_str(&a->out, "metrics", metrics_url(a->http));
+    out_str(&a->out, "db", a->holds ? a->opt.db : NULL);
     out_close(&a->out, "%s %s", what, atlas_self_id(a->ctx));
     for (i = 0; i < count && !a->out.json; i++) {
         out_open(&a->out, "ready");
         out_close(&a->out, "  %s", addrs[i]);
+    }
+    if (a->http != NULL && !a->out.json) {
+        out_open(&a->out, "ready");
+        out_close(&a->out, "metrics %s", metrics_url(a->http));
     }
 }
 

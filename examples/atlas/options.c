@@ -1,89 +1,13 @@
 #include "options.h"
 
+#include "metrics.h"
+#include "option_list.h"
+
 #include <errno.h>
 #include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-#define OPTION_COUNT 27
-
-typedef struct option_spec {
-    const char *name;
-    const char *argument; /* what it is called in the help; NULL: none */
-    int id;               /* the short form where it is a letter */
-    uint32_t group;
-    const char *help;
-    const char *expected; /* of a value that can be wrong; NULL: it can only be too many */
-} option_spec;
-
-enum {
-    ID_JSON = 256,
-    ID_CONFIG,
-    ID_DIR,
-    ID_RELAY,
-    ID_STUN,
-    ID_BIND,
-    ID_NO_RELAY,
-    ID_NO_UPGRADE,
-    ID_TIMEOUT,
-    ID_ADDR,
-    ID_OUT,
-    ID_ALLOW,
-    ID_MAX_SIZE,
-    ID_DRAIN,
-    ID_STATS,
-    ID_STUN_ALTERNATE,
-    ID_NAT,
-    ID_LIFETIME,
-    ID_FILE,
-    ID_REASON
-};
-
-static const option_spec specs[OPTION_COUNT] = {
-    {"help", NULL, 'h', GROUP_COMMON, "print this and exit", NULL},
-    {"json", NULL, ID_JSON, GROUP_COMMON, "print one JSON object a line", NULL},
-    {"dir", "DIR", ID_DIR, GROUP_COMMON,
-     "the node's directory (~/.atlas); its key is DIR/state/node.key", NULL},
-    {"config", "FILE", ID_CONFIG, GROUP_NET,
-     "configuration file (DIR/state/config.toml where there is one)", NULL},
-    {"verbose", NULL, 'v', GROUP_COMMON, "log to standard error; more with -vv, -vvv", NULL},
-    {"relay", "ADDR", ID_RELAY, GROUP_NET,
-     "use this relay, a multiaddr ending in /p2p/ID; repeatable", NULL},
-    {"stun", "HOST:PORT", ID_STUN, GROUP_NET, "use this STUN server; repeatable", NULL},
-    {"port", "N", 'p', GROUP_NET, "local UDP port", "a number from 0 to 65535"},
-    {"bind", "IP", ID_BIND, GROUP_NET, "local address", NULL},
-    {"no-relay", NULL, ID_NO_RELAY, GROUP_PEERS, "never use a relay", NULL},
-    {"no-upgrade", NULL, ID_NO_UPGRADE, GROUP_PEERS,
-     "do not look for a direct path where a relay serves", NULL},
-    {"ipv4", NULL, '4', GROUP_NET, "IPv4 only", NULL},
-    {"ipv6", NULL, '6', GROUP_NET, "IPv6 only", NULL},
-    {"timeout", "SECS", ID_TIMEOUT, GROUP_TIMEOUT, "give up after this time",
-     "seconds from 0.001 to 86400"},
-    {"addr", "ADDR", ID_ADDR, GROUP_DIAL, "a direct address of the target, a multiaddr; repeatable",
-     NULL},
-    {"out", "DIR", ID_OUT, GROUP_LISTEN, "store received files here (the current directory)", NULL},
-    {"allow", "PEER", ID_ALLOW, GROUP_LISTEN, "accept only these peers; repeatable", NULL},
-    {"max-size", "BYTES", ID_MAX_SIZE, GROUP_LISTEN,
-     "refuse longer files; K, M and G allowed (16G)",
-     "a number of bytes, which K, M, G or T may follow"},
-    {"drain", "SECS", ID_DRAIN, GROUP_RELAY, "at the end, give nodes this long to go elsewhere (5)",
-     "seconds from 0 to 86400"},
-    {"stats", "SECS", ID_STATS, GROUP_RELAY, "print counters at this interval",
-     "seconds from 0.1 to 86400"},
-    {"stun-alternate", "IP[:PORT]", ID_STUN_ALTERNATE, GROUP_RELAY,
-     "a second address of this host for STUN, so that others can test their NAT; one a family",
-     NULL},
-    {"nat", NULL, ID_NAT, GROUP_STUN, "what NAT is this, and which peers are reached through it",
-     NULL},
-    {"lifetime", "SECS", ID_LIFETIME, GROUP_STUN,
-     "with --nat: how long mappings live, found within this time", "seconds from 8 to 7200"},
-    {"count", "N", 'c', GROUP_PING, "stop after this many (4)", "a number from 1 to 1000000000"},
-    {"interval", "SECS", 'i', GROUP_PING, "time between two pings (1)",
-     "seconds from 0.001 to 86400"},
-    {"file", "PATH", ID_FILE, GROUP_SEND, "send this file", NULL},
-    {"reason", "TEXT", ID_REASON, GROUP_DISCONNECT, "what to tell the peer", "at most 256 bytes"},
-};
 
 const command *command_find(const char *name) {
     const command *cmd;
@@ -104,9 +28,12 @@ void print_help(void) {
         printf("  %-10s %-22s %s\n", cmd->name, cmd->synopsis, cmd->does);
     }
     printf(
-        "\nTARGET is a peer id, dialled through the relays that are configured, or a multiaddr "
-        "that\n"
-        "ends in /p2p/ID, direct or .../p2p-circuit/p2p/ID. Each command has --help.\n"
+        "\nTARGET is a peer id, looked up at the bootstrap nodes and dialled through the relays "
+        "that "
+        "are\n"
+        "configured as well, or a multiaddr that ends in /p2p/ID, direct or "
+        ".../p2p-circuit/p2p/ID.\n"
+        "Each command has --help.\n"
         "Exit codes: 0 done, 1 failed, 2 wrong usage or configuration.\n");
 }
 
@@ -119,19 +46,20 @@ static void print_command_help(const command *cmd) {
 
     printf("usage: atlas %s [OPTION...]%s%s\n\n%s\n\n", cmd->name, *cmd->synopsis ? " " : "",
            cmd->synopsis, cmd->does);
-    for (i = 0; i < OPTION_COUNT; i++) {
+    for (i = 0; i < option_spec_count; i++) {
         char name[48];
         char letter[8] = "    ";
+        const option_spec *spec = &option_specs[i];
 
-        if (!in_use(cmd, &specs[i])) {
+        if (!in_use(cmd, spec)) {
             continue;
         }
-        if (specs[i].id < 256) {
-            (void)snprintf(letter, sizeof(letter), "-%c, ", specs[i].id);
+        if (spec->id < 256) {
+            (void)snprintf(letter, sizeof(letter), "-%c, ", spec->id);
         }
-        (void)snprintf(name, sizeof(name), "%s--%s%s%s", letter, specs[i].name,
-                       specs[i].argument ? " " : "", specs[i].argument ? specs[i].argument : "");
-        printf("  %-24s %s\n", name, specs[i].help);
+        (void)snprintf(name, sizeof(name), "%s--%s%s%s", letter, spec->name,
+                       spec->argument ? " " : "", spec->argument ? spec->argument : "");
+        printf("  %-24s %s\n", name, spec->help);
     }
 }
 
@@ -203,6 +131,8 @@ static int take_net(int id, const char *value, options *out) {
         return append(&out->relays, value);
     case ID_STUN:
         return append(&out->stuns, value);
+    case ID_NODE:
+        return append(&out->nodes, value);
     case ID_BIND:
         out->bind = value;
         return 1;
@@ -228,6 +158,75 @@ static int take_net(int id, const char *value, options *out) {
     }
 }
 
+/* The index of `value` in a list that ends with NULL, as `*out`. */
+static int to_choice(const char *const *names, const char *value, uint64_t *out) {
+    uint64_t i;
+
+    for (i = 0; names[i] != NULL; i++) {
+        if (strcmp(names[i], value) == 0) {
+            *out = i;
+            return 1;
+        }
+    }
+    return 0;
+}
+
+static int to_range(const char *value, uint64_t min, uint64_t max, uint64_t *out) {
+    return to_number(value, max, out) && *out >= min;
+}
+
+static int take_server(int id, const char *value, options *out) {
+    switch (id) {
+    case ID_SERVE:
+        out->serve = 1;
+        return 1;
+    case ID_DB:
+        out->db = value;
+        return 1;
+    case ID_METRICS:
+        out->metrics = value;
+        return strcmp(value, "off") == 0 || metrics_addr_parse(value, NULL);
+    case ID_RECORD_LIFETIME:
+        return to_range(value, 60, 86400, &out->record_lifetime);
+    case ID_MAX_RECORDS:
+        return to_range(value, 1, 100000000, &out->max_records);
+    default:
+        return take_net(id, value, out);
+    }
+}
+
+static int take_discovery(int id, const char *value, options *out) {
+    static const char *const whens[] = {"never", "auto", "always", NULL};
+    static const char *const offers[] = {"relay", "bootstrap", "dialback", NULL};
+    uint64_t choice = 0;
+
+    switch (id) {
+    case ID_NO_ADVERTISE:
+        out->no_advertise = 1;
+        return 1;
+    case ID_AUTORELAY:
+        return to_choice(whens, value, &out->autorelay);
+    case ID_RELAYS:
+        return to_range(value, 1, 8, &out->autorelay_count);
+    case ID_OFFER_RELAY:
+        out->offer_relay = 1;
+        return 1;
+    case ID_OFFER:
+        if (!to_choice(offers, value, &choice)) {
+            return 0;
+        }
+        out->offer = 1u << choice;
+        return 1;
+    case ID_LIMIT:
+        return to_range(value, 1, 1000, &out->limit);
+    case ID_RANDOM:
+        out->random = 1;
+        return 1;
+    default:
+        return take_server(id, value, out);
+    }
+}
+
 static int take_stun(int id, const char *value, options *out) {
     switch (id) {
     case ID_STUN_ALTERNATE:
@@ -240,7 +239,7 @@ static int take_stun(int id, const char *value, options *out) {
         return to_ms(value, &out->lifetime_ms) && out->lifetime_ms >= 8000 &&
                out->lifetime_ms <= 7200000;
     default:
-        return take_net(id, value, out);
+        return take_discovery(id, value, out);
     }
 }
 
@@ -291,18 +290,20 @@ static void build(const command *cmd, struct option *longs, char *shorts) {
     size_t i;
 
     *shorts++ = ':'; /* a missing value is told from an unknown option */
-    for (i = 0; i < OPTION_COUNT; i++) {
-        if (!in_use(cmd, &specs[i])) {
+    for (i = 0; i < option_spec_count; i++) {
+        const option_spec *spec = &option_specs[i];
+
+        if (!in_use(cmd, spec)) {
             continue;
         }
-        longs[count].name = specs[i].name;
-        longs[count].has_arg = specs[i].argument != NULL ? required_argument : no_argument;
+        longs[count].name = spec->name;
+        longs[count].has_arg = spec->argument != NULL ? required_argument : no_argument;
         longs[count].flag = NULL;
-        longs[count].val = specs[i].id;
+        longs[count].val = spec->id;
         count++;
-        if (specs[i].id < 256) {
-            *shorts++ = (char)specs[i].id;
-            if (specs[i].argument != NULL) {
+        if (spec->id < 256) {
+            *shorts++ = (char)spec->id;
+            if (spec->argument != NULL) {
                 *shorts++ = ':';
             }
         }
@@ -317,7 +318,7 @@ static int wrong(const command *cmd, const char *what, const char *which) {
 }
 
 static int wrong_value(const command *cmd, int id, const char *value) {
-    const option_spec *spec = specs;
+    const option_spec *spec = option_specs;
     char text[160];
 
     while (spec->id != id) {
@@ -339,14 +340,21 @@ static void set_defaults(options *out) {
     out->drain_ms = 5000;
     out->count = 4;
     out->interval_ms = 1000;
+    out->autorelay = UINT64_MAX;
+    out->autorelay_count = UINT64_MAX;
+    out->record_lifetime = UINT64_MAX;
+    out->max_records = UINT64_MAX;
+    out->offer = 1;
+    out->limit = 20;
 }
 
 int options_parse(const command *cmd, int argc, char **argv, options *out) {
-    struct option longs[OPTION_COUNT + 1];
-    char shorts[2 * OPTION_COUNT + 2];
+    struct option longs[OPTION_MAX + 1];
+    char shorts[2 * OPTION_MAX + 2];
     int id;
 
     set_defaults(out);
+    out->node_option = (cmd->groups & GROUP_RELAY) != 0 ? "--bootstrap-node" : "--bootstrap";
     build(cmd, longs, shorts);
     opterr = 0;
     while ((id = getopt_long(argc, argv, shorts, longs, NULL)) != -1) {
@@ -368,6 +376,12 @@ int options_parse(const command *cmd, int argc, char **argv, options *out) {
     out->arg_count = argc - optind;
     if (out->arg_count < cmd->min_args) {
         return wrong(cmd, "something is missing: ", cmd->synopsis);
+    }
+    if (out->arg_count > cmd->max_args && out->serve && out->args[0][0] == '/') {
+        return wrong(cmd,
+                     "--bootstrap runs a bootstrap node here and takes no value; "
+                     "another one is named by --bootstrap-node ",
+                     out->args[0]);
     }
     if (out->arg_count > cmd->max_args) {
         return wrong(cmd, "too many arguments: ", out->args[cmd->max_args]);

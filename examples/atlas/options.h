@@ -24,6 +24,9 @@
 #define GROUP_TIMEOUT 0x100u
 #define GROUP_STUN 0x400u
 #define GROUP_PEERS 0x200u /* commands that have connections to peers */
+#define GROUP_NODES 0x800u /* commands where --bootstrap names a bootstrap node */
+#define GROUP_SERVER 0x1000u
+#define GROUP_DISCOVER 0x2000u
 
 typedef struct list {
     const char *items[MAX_REPEATED];
@@ -37,6 +40,8 @@ typedef struct options {
     int verbose;
     list relays;
     list stuns;
+    list nodes;              /* bootstrap nodes */
+    const char *node_option; /* which option named them */
     list addrs;
     list allow;
     const char *bind;
@@ -55,6 +60,19 @@ typedef struct options {
     int nat;
     uint64_t lifetime_ms; /* 0: not asked for */
     list alternates;      /* further addresses of the relay's STUN server */
+    int serve;            /* the relay is a bootstrap node, too */
+    const char *db;
+    const char *metrics; /* NULL: the default */
+    /* Options of the library; UINT64_MAX: not given. */
+    uint64_t record_lifetime;
+    uint64_t max_records;
+    uint64_t autorelay;
+    uint64_t autorelay_count;
+    int offer_relay;
+    int no_advertise;
+    uint32_t offer; /* a bit of ATLAS_OFFER_* */
+    uint64_t limit;
+    int random;
     const char *file;
     const char *reason;
     char **args; /* what stands behind the options */

@@ -121,8 +121,15 @@ static void put_json(out *o, const void *bytes, size_t len) {
     put(o, "\"", 1);
 }
 
+/* Before what is not the first of a list or an object. */
+static void put_comma(out *o) {
+    if (o->len > 0 && o->buf[o->len - 1] != '{' && o->buf[o->len - 1] != '[') {
+        put_text(o, ",");
+    }
+}
+
 static void put_key(out *o, const char *key) {
-    put_text(o, ",");
+    put_comma(o);
     put_json(o, key, strlen(key));
     put_text(o, ":");
 }
@@ -193,7 +200,7 @@ void out_code(out *o, int32_t code) {
     }
 }
 
-void out_strings(out *o, const char *key, char *const *values, size_t count) {
+void out_strings(out *o, const char *key, const char *const *values, size_t count) {
     size_t i;
 
     if (!o->json) {
@@ -207,13 +214,42 @@ void out_strings(out *o, const char *key, char *const *values, size_t count) {
     put_text(o, count == 0 ? "[]" : "]");
 }
 
+void out_list(out *o, const char *key) {
+    if (o->json) {
+        put_key(o, key);
+        put_text(o, "[");
+    }
+}
+
+void out_list_end(out *o) {
+    if (o->json) {
+        put_text(o, "]");
+    }
+}
+
+void out_item(out *o) {
+    if (o->json) {
+        put_comma(o);
+        put_text(o, "{");
+    }
+}
+
+void out_item_end(out *o) {
+    if (o->json) {
+        put_text(o, "}");
+    }
+}
+
 static void write_line(out *o, FILE *file, const char *text, size_t len) {
+    if (file == stdout && o->held != NULL) {
+        file = o->held;
+    }
     if (o->bar) {
         (void)fputs("\r\033[K", stderr);
         o->bar = 0;
     }
     if (fwrite(text, 1, len, file) != len || fputc('\n', file) == EOF || fflush(file) != 0) {
-        o->failed |= file == stdout;
+        o->failed |= file != stderr;
     }
 }
 

@@ -5,12 +5,14 @@
 
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 
 typedef struct out {
     int json;
     int failed; /* standard output is gone */
     int bar;    /* a progress bar stands on the terminal */
     int aside;  /* what out_aside() says goes to standard error */
+    FILE *held; /* lines for standard output go here; NULL: no */
     char *buf;
     size_t len;
     size_t cap;
@@ -26,7 +28,12 @@ void out_bool(out *o, const char *key, int value);
 void out_ms(out *o, const char *key, uint64_t ns); /* milliseconds; left out when 0 */
 void out_seconds(out *o, const char *key, uint64_t ns);
 void out_code(out *o, int32_t code); /* "code": the name of an error; left out for ATLAS_OK */
-void out_strings(out *o, const char *key, char *const *values, size_t count);
+void out_strings(out *o, const char *key, const char *const *values, size_t count);
+/* A list of objects: its items stand between these two, each with fields of its own. */
+void out_list(out *o, const char *key);
+void out_list_end(out *o);
+void out_item(out *o);
+void out_item_end(out *o);
 void out_close(out *o, const char *format, ...) __attribute__((format(printf, 2, 3)));
 /* The same for what happens by the way: people get it on standard error where `aside` is set. */
 void out_aside(out *o, const char *format, ...) __attribute__((format(printf, 2, 3)));

@@ -76,6 +76,10 @@ static tally count_slots(const atl_autorelay *ar) {
     return out;
 }
 
+int atl_autorelay_is_enough(const atl_autorelay *ar) {
+    return count_slots(ar).good >= ar->count;
+}
+
 /* Those that are not needed any more: 1 when one was given up. */
 static int give_up_one(atl_autorelay *ar, const tally *now) {
     atl_chosen *worst = NULL;

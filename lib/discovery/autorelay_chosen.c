@@ -111,6 +111,10 @@ static void passed(atl_chosen *slot, uint64_t rtt) {
     atl_autorelay *ar = slot->ar;
     uint64_t spread = atl_autorelay_random(ar) % (TEST_EVERY / 2);
 
+    if (slot->state == ATL_CHOSEN_TESTED && atl_autorelay_is_enough(ar)) {
+        atl_chosen_give_up(slot, "no longer needed: others were faster");
+        return;
+    }
     slot->failures = 0;
     slot->rtt = slot->rtt == 0 ? rtt : slot->rtt;
     atl_timer_set(ar->loop, &slot->timer, ar->loop->now + TEST_EVERY * 3 / 4 + spread);

@@ -61,6 +61,9 @@ uint64_t atl_autorelay_random(const atl_autorelay *ar);
 void atl_autorelay_wake(atl_autorelay *ar);
 void atl_autorelay_changed(atl_autorelay *ar);
 
+/* 1: as many as are wanted serve, and go on. */
+int atl_autorelay_is_enough(const atl_autorelay *ar);
+
 /* ---- autorelay_choice.c ---- */
 
 #define ATL_CHOICE_DISTINCT 1u /* in no network that has a chosen one */

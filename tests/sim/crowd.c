@@ -123,9 +123,12 @@ static int draw_nat(crowd *c) {
     static const struct {
         uint32_t share;
         int nat;
-    } SHARES[] = {{15, SIM_NAT_NONE},      {10, SIM_NAT_FULL_CONE},
-                  {5, SIM_NAT_ADDRESS_RESTRICTED}, {45, SIM_NAT_PORT_RESTRICTED},
-                  {15, SIM_NAT_SYMMETRIC}, {10, SIM_NAT_CGNAT}};
+    } SHARES[] = {{15, SIM_NAT_NONE},
+                  {10, SIM_NAT_FULL_CONE},
+                  {5, SIM_NAT_ADDRESS_RESTRICTED},
+                  {45, SIM_NAT_PORT_RESTRICTED},
+                  {15, SIM_NAT_SYMMETRIC},
+                  {10, SIM_NAT_CGNAT}};
     uint64_t at = draw(c, 100);
     size_t i;
 
@@ -207,7 +210,7 @@ static void finish_dial(crowd *c, member *m) {
         c->out->relayed += m->node.path == ATLAS_PATH_RELAY;
         c->times[c->n_times++] = took;
     } else {
-        snprintf(c->out->failure, sizeof(c->out->failure), "%s after %.2f s: %s",
+        snprintf(c->out->failure, sizeof(c->out->failure), "%s after %.2f s: %.1900s",
                  sim_nat_name(m->nat), took, m->node.close_text);
     }
 }
@@ -415,8 +418,8 @@ void crowd_run(const crowd_plan *plan, crowd_result *out) {
     for (s = 0; s < plan->warm_up + 15 + plan->seconds; s++) {
         (void)sim_run(c.net, sim_now(c.net) + SECOND, NULL, NULL);
         if (plan->verbose && s % 10 == 0) {
-            fprintf(stderr, "%llu s, %zu dials, %zu connected\n", (unsigned long long)s,
-                    out->dials, out->connected);
+            fprintf(stderr, "%llu s, %zu dials, %zu connected\n", (unsigned long long)s, out->dials,
+                    out->connected);
         }
     }
     measure(&c);

@@ -144,9 +144,8 @@ int world_dial(world *w, size_t from, size_t to, uint64_t *took) {
 /* ---- the whole ---- */
 
 void world_init(world *w, const world_plan *plan, uint64_t seed) {
-    sim_link link = {.delay = plan->delay == 0 ? 25 * ATL_MS : plan->delay,
-                     .loss = plan->loss,
-                     .mtu = 1472};
+    sim_link link = {
+        .delay = plan->delay == 0 ? 25 * ATL_MS : plan->delay, .loss = plan->loss, .mtu = 1472};
     size_t i;
 
     memset(w, 0, sizeof(*w));

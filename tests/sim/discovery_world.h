@@ -14,12 +14,12 @@ typedef struct world_plan {
     size_t boots;
     size_t relays;
     size_t nodes;
-    int nat[WORLD_NODES];  /* SIM_NAT_* of each node */
-    uint64_t delay;        /* of every link, one way, nanoseconds; 0: 25 ms */
-    uint32_t loss;         /* per 10,000 */
-    int one_address;       /* bootstrap nodes and relays have no second address */
-    int all_boots;         /* nodes know all bootstrap nodes, not one each */
-    int quiet;             /* nodes are not started: world_start_node() */
+    int nat[WORLD_NODES]; /* SIM_NAT_* of each node */
+    uint64_t delay;       /* of every link, one way, nanoseconds; 0: 25 ms */
+    uint32_t loss;        /* per 10,000 */
+    int one_address;      /* bootstrap nodes and relays have no second address */
+    int all_boots;        /* nodes know all bootstrap nodes, not one each */
+    int quiet;            /* nodes are not started: world_start_node() */
 } world_plan;
 
 typedef struct world {

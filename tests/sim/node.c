@@ -403,8 +403,8 @@ static int32_t try_on_host(sim_node *node, sim_host *host, uint32_t seed, uint16
     return try_start(node, port);
 }
 
-int32_t sim_node_try_init(sim_node *node, sim_net *net, const char *ip, uint32_t seed, uint16_t port,
-                          sim_faults *faults) {
+int32_t sim_node_try_init(sim_node *node, sim_net *net, const char *ip, uint32_t seed,
+                          uint16_t port, sim_faults *faults) {
     return try_on_host(node, sim_host_new(net, ip), seed, port, faults);
 }
 

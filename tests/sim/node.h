@@ -26,22 +26,22 @@ typedef struct sim_path_change {
 
 /* What discovery has told. */
 typedef struct sim_found {
-    uint32_t verdict[2]; /* IPv4, IPv6: ATLAS_REACH_* */
-    uint64_t verdict_at; /* the first that is known; 0: none */
-    int verdicts;        /* events */
-    uint32_t advertise;  /* ATLAS_ADVERTISE_* */
+    uint32_t verdict[2];   /* IPv4, IPv6: ATLAS_REACH_* */
+    uint64_t verdict_at;   /* the first that is known; 0: none */
+    int verdicts;          /* events */
+    uint32_t advertise;    /* ATLAS_ADVERTISE_* */
     uint64_t published_at; /* the first record that a bootstrap node has taken; 0: none */
     uint64_t full_at;      /* the first with as many circuits as `wanted` */
     uint32_t wanted;
-    uint64_t seq; /* of the record */
+    uint64_t seq;     /* of the record */
     uint64_t said_at; /* when the record changed last */
     uint32_t nodes;   /* that have it */
     uint32_t offers;
     uint32_t circuits; /* in it */
     uint32_t directs;
     char addrs[16][ATLAS_MULTIADDR_MAX];
-    uint32_t serving;     /* chosen relays */
-    uint64_t served_at;   /* the first time that `wanted` of them served */
+    uint32_t serving;             /* chosen relays */
+    uint64_t served_at;           /* the first time that `wanted` of them served */
     int chosen, failed, replaced; /* events */
     char failure[200];            /* the last */
 } sim_found;
@@ -115,8 +115,8 @@ void sim_node_init(sim_node *node, sim_net *net, const char *ip, uint32_t seed, 
 /* A context on a host that there is already, behind a router perhaps. */
 void sim_node_on_host(sim_node *node, sim_host *host, uint32_t seed, uint16_t port);
 /* The same without assertions: the code of the first call that failed; then there is no context. */
-int32_t sim_node_try_init(sim_node *node, sim_net *net, const char *ip, uint32_t seed, uint16_t port,
-                          sim_faults *faults);
+int32_t sim_node_try_init(sim_node *node, sim_net *net, const char *ip, uint32_t seed,
+                          uint16_t port, sim_faults *faults);
 /* The hooks of the node's context; what another one allocates with them is counted here too. */
 void sim_node_hooks(sim_node *node, atlas_hooks *hooks);
 /* The same identity again after sim_node_stop(), as a restarted program. */

@@ -1,5 +1,6 @@
-/* Discovery in the simulator: nodes that know a bootstrap address and nothing else find out how they
- * can be reached, find relays, are found by their ids, and stay so while others fail or lie. */
+/* Discovery in the simulator: nodes that know a bootstrap address and nothing else find out how
+ * they can be reached, find relays, are found by their ids, and stay so while others fail or lie.
+ */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

@@ -168,6 +168,7 @@ PAIR_UNUSED static void client_dial(registry_world *w, client *c) {
     atl_qconn *conn;
 
     c->ready = c->closed = 0;
+    atl_loop_update(&c->node.loop); /* it may have slept */
     assert_int_equal(
         atl_qconn_connect(c->node.ep, &path, ATL_PROTO_H3, &w->r.relay.id, 0, &none, NULL, &conn),
         ATLAS_OK);

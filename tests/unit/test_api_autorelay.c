@@ -1,0 +1,295 @@
+/* AutoRelay: the beginning, who is chosen, the end. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "autorelay_world.h"
+
+/* ---- the beginning ---- */
+
+static void three_serve_within_a_moment(void **state) {
+    uint64_t longest = 0;
+
+    (void)state;
+    for (uint64_t seed = 1; seed <= 10; seed++) {
+        size_t on = 0;
+        uint64_t start;
+
+        begin(seed, 14);
+        run(ATL_SECOND);
+        start = now();
+        want(3);
+        until(three_serve, 3 * ATL_SECOND);
+        longest = now() - start > longest ? now() - start : longest;
+        run(20 * ATL_SECOND);
+        assert_int_equal(w.n_serving, 3);
+        for (size_t i = 0; i < w.n; i++) {
+            on += announced_on(i);
+        }
+        assert_int_equal(on, 3); /* the surplus was given up */
+        assert_int_equal(count_events(ATLAS_AUTORELAY_FAILED, RELAYS), 0);
+        assert_int_equal(count_events(ATLAS_AUTORELAY_SERVING, RELAYS), 3);
+        finish();
+    }
+    print_message("three serve after %.0f ms at most\n", (double)longest / 1e6);
+    assert_true(longest < 1500 * ATL_MS);
+}
+
+static void dead_and_lying_ones_cost_no_time(void **state) {
+    (void)state;
+    begin(3, 9);
+    for (size_t i = 0; i < w.n; i++) {
+        set_rtt(i, 80 * ATL_MS);
+    }
+    /* the nearest ones lie, refuse, and are dead */
+    set_rtt(0, 20 * ATL_MS);
+    set_rtt(1, 22 * ATL_MS);
+    set_rtt(2, 24 * ATL_MS);
+    set_rtt(3, 26 * ATL_MS);
+    w.lying = 1u << 0 | 1u << 3;
+    assert_int_equal(atlas_set_u64(w.relays[1].ctx, ATLAS_OPT_RELAY_MAX_NODES, 1), ATLAS_OK);
+    {
+        sim_node other;
+
+        sim_node_init(&other, w.net, "198.51.100.9", 9, 0);
+        assert_int_equal(atlas_relay_add(other.ctx, w.relays[1].addr), ATLAS_OK);
+        assert_int_equal(atlas_relay_presence(other.ctx, 1), ATLAS_OK);
+        run(2 * ATL_SECOND);
+        assert_int_equal(announced_on(1), 1);
+        sim_host_set_down(w.relays[2].host, 1);
+        want(3);
+        until(three_serve, 4 * ATL_SECOND);
+        assert_int_equal(serves(0) + serves(1) + serves(2) + serves(3), 0);
+        run(45 * ATL_SECOND);
+        assert_int_equal(failure_of(0), ATLAS_ERR_SELFTEST);
+        assert_int_equal(failure_of(3), ATLAS_ERR_SELFTEST);
+        assert_int_equal(failure_of(1), ATLAS_ERR_RELAY_CAPACITY);
+        /* left alone for a minute, and nobody missed them */
+        assert_int_equal(count_events(ATLAS_AUTORELAY_CHOSEN, 0), 1);
+        assert_int_equal(count_events(ATLAS_AUTORELAY_CHOSEN, 1), 1);
+        assert_int_equal(count_events(ATLAS_AUTORELAY_CHOSEN, 2), 0);
+        assert_int_equal(w.n_serving, 3);
+        sim_node_done(&other);
+    }
+    finish();
+}
+
+/* ---- who is chosen ---- */
+
+static void different_networks_come_first(void **state) {
+    static const char *const NEAR[] = {"203.0.113.1", "203.0.113.2", "203.0.113.3", "203.0.113.4"};
+    static const char *const FAR[] = {"192.0.2.1", "198.51.200.1"};
+    size_t out[ATL_AUTORELAY_MAX];
+    size_t near = 0;
+
+    (void)state;
+    begin(10, 0);
+    for (size_t i = 0; i < 4; i++) {
+        add_relay(NEAR[i]);
+        set_rtt(i, 10 * ATL_MS);
+    }
+    for (size_t i = 0; i < 2; i++) {
+        add_relay(FAR[i]);
+        set_rtt(4 + i, 150 * ATL_MS);
+    }
+    want(3);
+    until(three_serve, 4 * ATL_SECOND);
+    assert_int_equal(serving(out), 3);
+    for (size_t i = 0; i < 3; i++) {
+        near += out[i] < 4;
+    }
+    assert_int_equal(near, 1);
+    /* more than there are networks */
+    want(5);
+    run(5 * ATL_SECOND);
+    assert_int_equal(w.n_serving, 5);
+    finish();
+}
+
+static void the_nearest_are_chosen(void **state) {
+    size_t out[ATL_AUTORELAY_MAX];
+
+    (void)state;
+    begin(11, 12);
+    for (size_t i = 0; i < w.n; i++) {
+        set_rtt(i, i % 4 == 1 ? 30 * ATL_MS : 90 * ATL_MS);
+    }
+    want(3);
+    until(three_serve, 3 * ATL_SECOND);
+    assert_int_equal(serving(out), 3);
+    for (size_t i = 0; i < 3; i++) {
+        assert_int_equal(out[i] % 4, 1);
+    }
+    finish();
+}
+
+static void some_are_no_candidates(void **state) {
+    static const char *const ADDRS[] = {
+        "/ip4/10.1.2.3/udp/4001/quic-v1",       "/ip4/192.168.7.1/udp/4001/quic-v1",
+        "/ip4/169.254.1.1/udp/4001/quic-v1",    "/ip6/2001:db8::7/udp/4001/quic-v1",
+        "/dns4/relay.example/udp/4001/quic-v1",
+    };
+    atlas_relay_event event = {.size = sizeof(event)};
+    char text[ATLAS_MULTIADDR_MAX];
+    atl_maddr addr;
+
+    (void)state;
+    begin(12, 2);
+    /* one is the application's own, with and without presence */
+    assert_int_equal(atlas_relay_add(w.node.ctx, w.relays[0].addr), ATLAS_OK);
+    for (size_t i = 0; i < ATL_COUNT(ADDRS); i++) {
+        (void)snprintf(text, sizeof(text), "%s%s", ADDRS[i], strstr(w.relays[1].addr, "/p2p/"));
+        assert_int_equal(atl_maddr_parse(text, &addr), ATLAS_OK);
+        addr.peer.key[3] ^= (uint8_t)(i + 1);
+        atl_autorelay_offer(w.ar, &addr);
+    }
+    addr = relay_addr(1);
+    addr.peer = w.node.ctx->peers.self;
+    atl_autorelay_offer(w.ar, &addr);
+    want(3);
+    run(30 * ATL_SECOND);
+    assert_int_equal(w.n_serving, 1);
+    assert_int_equal(serves(1), 1);
+    for (size_t i = 0; i < w.n_events; i++) {
+        assert_int_equal(index_of(&w.events[i].relay), 1);
+    }
+    assert_int_equal(atlas_relay_info(w.node.ctx, 0, &event), ATLAS_OK);
+    assert_int_equal(event.state, ATLAS_RELAY_IDLE);
+    assert_int_equal(announced_on(0), 0);
+    assert_null(atl_relays_held_at(&w.node.ctx->peers.relays, 1));
+    assert_non_null(atl_relays_held_at(&w.node.ctx->peers.relays, 0));
+    /* one that serves is configured: it is the application's from then on */
+    assert_int_equal(atlas_relay_presence(w.node.ctx, 1), ATLAS_OK);
+    assert_int_equal(atlas_relay_add(w.node.ctx, w.relays[1].addr), ATLAS_OK);
+    sim_host_touch(w.node.host);
+    run(70 * ATL_SECOND);
+    assert_int_equal(announced_on(0), 1);
+    assert_int_equal(announced_on(1), 1);
+    want(0);
+    run(10 * ATL_SECOND);
+    assert_int_equal(announced_on(1), 1);
+    finish();
+}
+
+/* ---- the end ---- */
+
+static void it_stops(void **state) {
+    (void)state;
+    begin(13, 8);
+    want(3);
+    until(three_serve, 3 * ATL_SECOND);
+    want(1);
+    run(ATL_SECOND);
+    assert_int_equal(w.n_serving, 1);
+    want(4);
+    run(4 * ATL_SECOND);
+    assert_int_equal(w.n_serving, 4);
+    want(0);
+    run(10 * ATL_SECOND);
+    assert_int_equal(w.n_serving, 0);
+    for (size_t i = 0; i < w.n; i++) {
+        assert_int_equal(announced_on(i), 0);
+    }
+    assert_int_equal(atl_relays_idle(&w.node.ctx->peers.relays), 1);
+    assert_null(atl_relays_held_at(&w.node.ctx->peers.relays, 0));
+    w.wants = 0;
+    run(900 * ATL_SECOND);
+    assert_int_equal(w.wants, 0);
+    want(3);
+    until(three_serve, 3 * ATL_SECOND);
+    finish();
+    /* at any moment */
+    for (uint64_t wait = 0; wait < 1000 * ATL_MS; wait += 90 * ATL_MS) {
+        begin(14 + wait, 6);
+        want(3);
+        run(wait);
+        if (wait % 4 == 0) {
+            want(0);
+            run(wait);
+        }
+        finish();
+    }
+}
+
+static void another_network(void **state) {
+    (void)state;
+    begin(15, 8);
+    w.lying = 1;
+    want(3);
+    until(three_serve, 5 * ATL_SECOND);
+    sim_host_move(w.node.host, NULL, "198.51.77.7");
+    atlas_network_changed(w.node.ctx);
+    atl_autorelay_network_changed(w.ar);
+    sim_host_touch(w.node.host);
+    run(20 * ATL_SECOND);
+    assert_int_equal(w.n_serving, 3);
+    assert_int_equal(serves(0), 0); /* who lies lies everywhere */
+    finish();
+}
+
+/* ---- many nodes ---- */
+
+/* 10,000 nodes that know 24 of 200 relays each, of which they have measured 12: nobody is chosen
+ * three times as often as others. */
+static void nodes_spread_over_relays(void **state) {
+    unsigned chosen[200] = {0};
+    unsigned most = 0;
+    unsigned least = UINT32_MAX;
+
+    (void)state;
+    begin(16, 1);
+    for (size_t node = 0; node < 10000; node++) {
+        atl_pool *pool = &w.ar->pool;
+        atl_peer_id got[3];
+
+        pool->n = 0;
+        while (pool->n < 24) {
+            size_t relay = (size_t)(sim_random(w.net) % 200);
+            atl_pool_relay *at;
+            atl_peer_id peer;
+            atl_addr addr;
+            uint8_t ip[4] = {44, (uint8_t)relay, 0, 1};
+
+            memset(&peer, 1 + (int)relay, sizeof(peer));
+            atl_addr_set4(&addr, ip, 4001);
+            atl_pool_offer(pool, &peer, &addr, 1);
+            at = atl_pool_find(pool, &peer);
+            at->measured_at = pool->n <= 12 ? w.node.ctx->loop.now : 0;
+            at->rtt = (20 + sim_random(w.net) % 80) * ATL_MS;
+        }
+        for (size_t i = 0; i < 3; i++) {
+            int measure = 0;
+            const atl_pool_relay *relay = atl_choice_next(w.ar, 0, &measure);
+
+            assert_non_null(relay);
+            got[i] = relay->peer;
+            chosen[relay->peer.key[0] - 1]++;
+            atl_pool_find(pool, &got[i])->measured_at = 0;
+        }
+    }
+    for (size_t i = 0; i < 200; i++) {
+        most = chosen[i] > most ? chosen[i] : most;
+        least = chosen[i] < least ? chosen[i] : least;
+    }
+    print_message("30000 choices of 200 relays: %u to %u each\n", least, most);
+    assert_true(least > 0 && most <= 3 * least);
+    finish();
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(three_serve_within_a_moment),
+        cmocka_unit_test(dead_and_lying_ones_cost_no_time),
+        cmocka_unit_test(different_networks_come_first),
+        cmocka_unit_test(the_nearest_are_chosen),
+        cmocka_unit_test(some_are_no_candidates),
+        cmocka_unit_test(it_stops),
+        cmocka_unit_test(another_network),
+        cmocka_unit_test(nodes_spread_over_relays),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,176 @@
+/* What one server's findings are worth, and when a majority is one. */
+#include "discovery/reach_impl.h"
+#include "reach_world.h"
+
+#define PUBLIC ATLAS_REACH_PUBLIC
+#define PRIVATE ATLAS_REACH_PRIVATE
+#define UNKNOWN ATLAS_REACH_UNKNOWN
+
+#define PORT ATL_REACH_GOT_PORT
+#define MET ATL_REACH_GOT_MET
+#define ADDRESS ATL_REACH_GOT_ADDRESS
+
+/* One server, one candidate: its state, what it said, what came. */
+static void votes(void **state) {
+    static const struct {
+        uint8_t state;
+        uint8_t said;
+        uint8_t got;
+        uint32_t early; /* the vote before its time is over; UNKNOWN and open: 9 */
+        uint32_t late;
+    } rows[] = {
+        {ATL_REACH_REPLIED, ATL_DIALBACK_PORT, 0, 9, PRIVATE},
+        {ATL_REACH_REPLIED, ATL_DIALBACK_PORT, PORT, PUBLIC, PUBLIC},
+        {ATL_REACH_REPLIED, ATL_DIALBACK_PORT, MET, PUBLIC, PUBLIC},
+        {ATL_REACH_REPLIED, ATL_DIALBACK_PORT, ADDRESS, PUBLIC, PUBLIC},
+        {ATL_REACH_REPLIED, ATL_DIALBACK_ADDRESS, 0, 9, PRIVATE},
+        {ATL_REACH_REPLIED, ATL_DIALBACK_ADDRESS, PORT, 9, PRIVATE}, /* filters addresses */
+        {ATL_REACH_REPLIED, ATL_DIALBACK_ADDRESS, MET, PUBLIC, PUBLIC},
+        {ATL_REACH_REPLIED, ATL_DIALBACK_ADDRESS, PORT | MET, PUBLIC, PUBLIC},
+        {ATL_REACH_REPLIED, ATL_DIALBACK_ADDRESS, ADDRESS, PUBLIC, PUBLIC},
+        {ATL_REACH_REPLIED, ATL_DIALBACK_NOT_YOURS, 0, UNKNOWN, UNKNOWN},
+        {ATL_REACH_REPLIED, ATL_DIALBACK_NOT_YOURS, ADDRESS, PUBLIC, PUBLIC},
+        {ATL_REACH_REPLIED, ATL_DIALBACK_FAILED, 0, UNKNOWN, UNKNOWN},
+        {ATL_REACH_REPLIED, ATL_DIALBACK_FAILED, PORT, PUBLIC, PUBLIC},
+        {ATL_REACH_ASKED, 0, 0, 9, 9},
+        {ATL_REACH_ASKED, 0, PORT, 9, 9},
+        {ATL_REACH_ASKED, 0, ADDRESS, PUBLIC, PUBLIC},
+        {ATL_REACH_USELESS, 0, 0, UNKNOWN, UNKNOWN},
+        {ATL_REACH_USELESS, 0, PORT | MET, UNKNOWN, UNKNOWN},
+        {ATL_REACH_USELESS, 0, ADDRESS, PUBLIC, PUBLIC},
+    };
+    size_t i;
+
+    (void)state;
+    for (i = 0; i < ATL_COUNT(rows); i++) {
+        static atl_reach_ask ask;
+        int open = 7;
+
+        memset(&ask, 0, sizeof(ask));
+        ask.state = rows[i].state;
+        ask.decided_at = 1000;
+        ask.got[2] = rows[i].got;
+        ask.reply.results[2] = rows[i].said;
+        ask.reply.n_results = 3;
+        assert_int_equal(atl_reach_vote(&ask, 2, 999, &open), rows[i].early % 9);
+        assert_int_equal(open, rows[i].early == 9);
+        assert_int_equal(atl_reach_vote(&ask, 2, 1000, &open), rows[i].late % 9);
+        assert_int_equal(open, rows[i].late == 9);
+    }
+}
+
+/* Two that prove it from addresses never met need not wait for the others; had they been met, two
+ * would be as good as the three that say no. */
+static void met_before(void **state) {
+    static reach_world w;
+    size_t met;
+    size_t i;
+
+    (void)state;
+    for (met = 0; met < 2; met++) {
+        reach_world_init(&w, 4, NAT_NONE, "HHnnn");
+        for (i = 0; i < 2; i++) {
+            w.servers[i].second = reach_addr(i == 0 ? "192.0.2.50:444" : "192.0.2.50:445");
+        }
+        w.has_met = met ? "192.0.2.50" : NULL;
+        atl_reach_run(w.reach, 1);
+        reach_until(&w, 200 * ATL_MS);
+        assert_int_equal(reach_verdict(&w), met ? UNKNOWN : PUBLIC);
+        reach_until(&w, 5 * ATL_SECOND);
+        assert_int_equal(reach_verdict(&w), PRIVATE); /* the majority, in the end */
+        reach_world_done(&w);
+    }
+}
+
+/* The family's verdict is that of the best candidate. */
+static void candidates(void **state) {
+    static reach_world w;
+    atl_reach_candidate found[ATL_REACH_CANDIDATES];
+
+    (void)state;
+    /* one of a mapping that is open, one of none */
+    reach_world_init(&w, 4, NAT_CONE, "HHH");
+    w.n_candidates = 2;
+    w.candidates[0].port = 9999;
+    w.candidates[1] = w.own;
+    atl_reach_run(w.reach, 1);
+    reach_until(&w, 5 * ATL_SECOND);
+    assert_int_equal(reach_verdict(&w), PUBLIC);
+    assert_int_equal(atl_reach_candidates(w.reach, 4, found, 8), 2);
+    assert_int_equal(found[0].verdict, PRIVATE);
+    assert_int_equal(found[0].no, 3);
+    assert_int_equal(found[1].verdict, PUBLIC);
+    assert_int_equal(found[1].yes, 3);
+    /* the owner names it no more, but two servers have seen it */
+    w.n_candidates = 1;
+    atl_reach_again(w.reach, 0);
+    reach_until(&w, 10 * ATL_SECOND);
+    assert_int_equal(reach_verdict(&w), PUBLIC);
+    assert_int_equal(atl_reach_candidates(w.reach, 4, found, 8), 2);
+    assert_true(atl_addr_equal(&found[0].addr, &w.own));
+    /* the mapping is another one: the good one is gone */
+    w.own.port = 4002;
+    w.nat = NAT_PORT;
+    w.n_met = 0;
+    atl_reach_again(w.reach, 0);
+    reach_until(&w, 20 * ATL_SECOND);
+    assert_int_equal(reach_verdict(&w), PRIVATE);
+    reach_world_done(&w);
+
+    /* one address that no server sees does not keep the other from being judged */
+    reach_world_init(&w, 4, NAT_PORT, "HHH");
+    w.n_candidates = 2;
+    w.candidates[1] = reach_addr("198.51.100.77:4001");
+    atl_reach_run(w.reach, 1);
+    reach_until(&w, 5 * ATL_SECOND);
+    assert_int_equal(reach_verdict(&w), PRIVATE);
+    reach_world_done(&w);
+
+    /* one that servers disagree on may be public in truth: the other's no is not all */
+    reach_world_init(&w, 4, NAT_CONE, "Hn");
+    w.n_candidates = 2;
+    w.candidates[1] = w.own;
+    w.candidates[1].port = 9999;
+    atl_reach_run(w.reach, 1);
+    reach_until(&w, 5 * ATL_SECOND);
+    assert_int_equal(atl_reach_candidates(w.reach, 4, found, 8), 2);
+    assert_int_equal(found[1].verdict, PRIVATE);
+    assert_int_equal(found[0].verdict, UNKNOWN);
+    assert_int_equal(reach_verdict(&w), UNKNOWN);
+    reach_world_done(&w);
+}
+
+/* A candidate's own verdict outlives a round that says nothing of it. */
+static void kept(void **state) {
+    static reach_world w;
+    atl_reach_candidate found[ATL_REACH_CANDIDATES];
+
+    (void)state;
+    reach_world_init(&w, 6, NAT_NONE, "HHH");
+    atl_reach_run(w.reach, 1);
+    reach_until(&w, 3 * ATL_SECOND);
+    reach_set_servers(&w, "sss");
+    atl_reach_again(w.reach, 0);
+    reach_until(&w, 10 * ATL_SECOND);
+    assert_int_equal(reach_verdict(&w), PUBLIC);
+    assert_int_equal(atl_reach_candidates(w.reach, 6, found, 8), 1);
+    assert_int_equal(found[0].verdict, PUBLIC);
+    assert_int_equal(found[0].yes, 0);
+    atl_reach_again(w.reach, 1);
+    assert_int_equal(atl_reach_candidates(w.reach, 6, found, 8), 0);
+    reach_until(&w, 20 * ATL_SECOND);
+    assert_int_equal(atl_reach_candidates(w.reach, 6, found, 8), 1);
+    assert_int_equal(found[0].verdict, UNKNOWN);
+    reach_world_done(&w);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(votes),
+        cmocka_unit_test(met_before),
+        cmocka_unit_test(candidates),
+        cmocka_unit_test(kept),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
