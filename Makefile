@@ -2,10 +2,11 @@
 BUILD ?= build
 SECONDS_EACH ?= 60
 SEEDS ?= 500
+DISCOVERY ?= 50
 DESTDIR ?=
 PREFIX ?= /usr/local
 
-.PHONY: all setup demo test bench paths fuzz format check-format check-style install clean distclean
+.PHONY: all setup demo test bench paths discovery fuzz format check-format check-style install clean distclean
 
 all: setup
 	meson compile -C $(BUILD)
@@ -24,6 +25,9 @@ bench:
 
 paths:
 	@scripts/paths $(SEEDS)
+
+discovery:
+	@scripts/discovery $(DISCOVERY)
 
 fuzz:
 	@scripts/fuzz $(SECONDS_EACH)

@@ -10,7 +10,8 @@
 typedef struct server {
     atl_list node;
     atl_maddr addr;
-    atl_link *link; /* NULL before its first use */
+    atl_link *link; /* NULL while nobody is asked */
+    uint8_t met;    /* this node has written to it */
     size_t asks;    /* under way */
 } server;
 
@@ -161,26 +162,49 @@ size_t atl_servers_list(void *user, atl_reach_server *out, size_t cap) {
     return n;
 }
 
+static server *find(atl_servers *servers, const void *handle) {
+    atl_list *node;
+
+    for (node = servers->list.next; node != &servers->list; node = node->next) {
+        if (ATL_CONTAINER(node, server, node) == handle) {
+            return ATL_CONTAINER(node, server, node);
+        }
+    }
+    return NULL;
+}
+
+static void tell(const question *at, const atl_link_reply *reply) {
+    char text[64];
+
+    if (reply->code != ATLAS_OK) {
+        at->done(at->done_user, reply->code, NULL, 0, reply->text);
+    } else if (reply->status == 200) {
+        at->done(at->done_user, ATLAS_OK, reply->body, reply->len, "");
+    } else {
+        (void)snprintf(text, sizeof(text), "HTTP status %d", (int)reply->status);
+        at->done(at->done_user,
+                 reply->status == 429   ? ATLAS_ERR_RATE_LIMITED
+                 : reply->status == 404 ? ATLAS_ERR_UNSUPPORTED
+                                        : ATLAS_ERR_HTTP,
+                 NULL, 0, text);
+    }
+}
+
+/* Connections to those that are no bootstrap nodes are not kept: they are asked once in a while. */
 static void on_reply(void *user, const atl_link_reply *reply) {
     question *at = user;
     question copy = *at;
-    char text[64];
+    server *other;
 
     if (at->at != NULL) {
         at->at->asks--;
     }
     atl_free(copy.disc->env, at);
-    if (reply->code != ATLAS_OK) {
-        copy.done(copy.done_user, reply->code, NULL, 0, reply->text);
-    } else if (reply->status == 200) {
-        copy.done(copy.done_user, ATLAS_OK, reply->body, reply->len, "");
-    } else {
-        (void)snprintf(text, sizeof(text), "HTTP status %d", (int)reply->status);
-        copy.done(copy.done_user,
-                  reply->status == 429   ? ATLAS_ERR_RATE_LIMITED
-                  : reply->status == 404 ? ATLAS_ERR_UNSUPPORTED
-                                         : ATLAS_ERR_HTTP,
-                  NULL, 0, text);
+    tell(&copy, reply);
+    other = copy.at == NULL ? NULL : find(&copy.disc->servers, copy.at);
+    if (other != NULL && other->asks == 0) {
+        atl_link_free(other->link);
+        other->link = NULL;
     }
 }
 
@@ -190,17 +214,6 @@ static atl_boot_node *boot_of(atl_discovery *disc, const atl_peer_id *peer) {
     for (i = 0; i < disc->n_nodes; i++) {
         if (atl_peer_id_equal(&disc->nodes[i].addr.peer, peer)) {
             return &disc->nodes[i];
-        }
-    }
-    return NULL;
-}
-
-static server *find(atl_servers *servers, const void *handle) {
-    atl_list *node;
-
-    for (node = servers->list.next; node != &servers->list; node = node->next) {
-        if (ATL_CONTAINER(node, server, node) == handle) {
-            return ATL_CONTAINER(node, server, node);
         }
     }
     return NULL;
@@ -222,6 +235,7 @@ int32_t atl_servers_ask(void *user, const atl_reach_server *server_, const uint8
     if (other != NULL) {
         rv = link_of(disc, &other->addr, &other->link);
         link = other->link;
+        other->met = 1;
     } else if (boot != NULL) {
         rv = atl_boot_node_link(boot, &link);
     }
@@ -283,7 +297,9 @@ int atl_servers_has_met(void *user, const atl_addr *ip) {
         }
     }
     for (node = servers->list.next; node != &servers->list; node = node->next) {
-        if (met_by(ATL_CONTAINER(node, server, node)->link, ip)) {
+        const server *at = ATL_CONTAINER(node, server, node);
+
+        if (at->met && same_ip(&at->addr.addr, ip)) {
             return 1;
         }
     }
