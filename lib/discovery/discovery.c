@@ -387,7 +387,7 @@ static void on_candidates(void *user) {
     }
 }
 
-static void on_network(void *user) {
+static void on_network(void *user, uint32_t moved) {
     atl_discovery *disc = user;
     size_t i;
 
@@ -397,9 +397,9 @@ static void on_network(void *user) {
         }
     }
     if (disc->reach != NULL && disc->primed) {
-        atl_reach_again(disc->reach, 1);
+        atl_reach_again(disc->reach, moved);
     }
-    if (disc->autorelay != NULL) {
+    if (disc->autorelay != NULL && moved != 0) {
         atl_autorelay_network_changed(disc->autorelay);
     }
     atl_publish_retry(&disc->publish);
