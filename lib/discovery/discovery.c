@@ -165,6 +165,11 @@ static void on_verdict(void *user, uint8_t family, int changed) {
 
     disc->ops->on_reach(disc->user, family, changed);
     post(disc);
+    /* after each round: bootstrap nodes that know of one another only since then hold this record,
+     * too */
+    if (disc->advertising && !disc->stopped) {
+        atl_seek_nodes_again(disc);
+    }
 }
 
 static int32_t need_reach(atl_discovery *disc) {

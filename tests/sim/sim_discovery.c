@@ -210,12 +210,39 @@ static void test_host_changes(void **state) {
     world_done(&w);
 }
 
+static int on_both(void *user) {
+    const world *w = user;
+
+    return w->nodes[0].found.nodes == 2;
+}
+
+/* A bootstrap node that others hear of only later gets the records of those that are there already:
+ * who knows nothing but its address finds them. */
+static void test_later_bootstrap(void **state) {
+    static const world_plan PLAN = {
+        .boots = 1, .relays = 1, .nodes = 2, .nat = {SIM_NAT_SYMMETRIC}, .quiet = 1};
+    sim_node *later;
+    world w;
+
+    (void)state;
+    world_init(&w, &PLAN, 41);
+    world_start_node(&w, 0);
+    (void)world_run(&w, 10, NULL);
+    assert_int_equal(w.nodes[0].found.nodes, 1);
+    later = &w.nodes[1];
+    assert_int_equal(atlas_bootstrap_add(later->ctx, w.boots[0].addr), ATLAS_OK);
+    assert_int_equal(atlas_bootstrap_start(later->ctx, NULL), ATLAS_OK);
+    assert_int_equal(atlas_advertise(later->ctx, 1), ATLAS_OK);
+    sim_host_touch(later->host);
+    assert_true(world_run(&w, 60, on_both));
+    world_done(&w);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_verdicts),
-        cmocka_unit_test(test_by_id),
-        cmocka_unit_test(test_relay_dies),
-        cmocka_unit_test(test_host_changes),
+        cmocka_unit_test(test_verdicts),        cmocka_unit_test(test_by_id),
+        cmocka_unit_test(test_relay_dies),      cmocka_unit_test(test_host_changes),
+        cmocka_unit_test(test_later_bootstrap),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
