@@ -34,6 +34,7 @@ typedef struct atl_autorelay_config {
     void (*want)(void *user, size_t n);
     /* Which relays serve has changed: ask with atl_autorelay_serving(). Work task. */
     void (*on_change)(void *user);
+    /* Also from inside atl_autorelay_want(); must not call back. */
     void (*on_event)(void *user, const atl_autorelay_event *event);
 } atl_autorelay_config;
 

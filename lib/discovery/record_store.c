@@ -49,6 +49,21 @@ const atl_record_store_stats *atl_record_store_get_stats(const atl_record_store 
     return &store->stats;
 }
 
+void atl_record_store_on_evict(atl_record_store *store,
+                               void (*fn)(void *user, const atl_peer_id *peer), void *user) {
+    store->on_evict = fn;
+    store->evict_user = user;
+}
+
+void atl_record_store_reset_counters(atl_record_store *store) {
+    atl_record_store_stats now = store->stats;
+
+    memset(&store->stats, 0, sizeof(store->stats));
+    store->stats.records = now.records;
+    store->stats.tombstones = now.tombstones;
+    store->stats.bytes = now.bytes;
+}
+
 /* ---- the lists of those that may make way ---- */
 
 static void enlist(atl_record_store *store, uint32_t handle) {
@@ -237,6 +252,14 @@ static void charge_undo(atl_record_store *store, const charge *charged) {
     }
 }
 
+static void evict(atl_record_store *store, uint32_t handle) {
+    if (store->on_evict != NULL) {
+        store->on_evict(store->evict_user, &atl_record_store_at(store, handle)->peer);
+    }
+    drop(store, handle);
+    store->stats.evicted++;
+}
+
 /* Lets others make way at the address that was charged. */
 static void clear_source(atl_record_store *store, const charge *charged, const atl_addr *addr) {
     const atl_store_source *source;
@@ -250,8 +273,7 @@ static void clear_source(atl_record_store *store, const charge *charged, const a
         if (source->unverified.first == 0) {
             return;
         }
-        drop(store, source->unverified.first);
-        store->stats.evicted++;
+        evict(store, source->unverified.first);
     }
 }
 
@@ -270,8 +292,7 @@ static void clear_store(atl_record_store *store, int for_verified) {
         if (victim == 0) {
             return;
         }
-        drop(store, victim);
-        store->stats.evicted++;
+        evict(store, victim);
     }
 }
 

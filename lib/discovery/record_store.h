@@ -117,6 +117,18 @@ size_t atl_record_store_sample(atl_record_store *store, uint32_t offer, uint64_t
 /* How many have this offer; those that have expired and are still to be dropped are counted. */
 size_t atl_record_store_count(const atl_record_store *store, uint32_t offer);
 
+/* All that is kept of a peer, a tombstone or what has expired too, as a put would say it (len 0: a
+ * tombstone). Of the head: peer, seq and offers; of the source what limits are counted by. Fills
+ * all three and returns 1, or 0; valid until the store changes. */
+int atl_record_store_state(const atl_record_store *store, const atl_peer_id *peer,
+                           atl_record_head *head, atl_addr *source, atl_record_put *out);
+/* Calls fn for each record or tombstone that makes way for another one, just before it goes (not
+ * for what expires); fn must not use the store. NULL: no longer. */
+void atl_record_store_on_evict(atl_record_store *store,
+                               void (*fn)(void *user, const atl_peer_id *peer), void *user);
+/* Everything counted begins at 0 again; what is now stays: after the records of a file were put. */
+void atl_record_store_reset_counters(atl_record_store *store);
+
 /* Drops what has expired, at most `budget` records and tombstones; returns how many. It comes due
  * within the second after its expiry; until it is dropped no call returns it. Put, list and sample
  * drop a few as well. */

@@ -247,11 +247,24 @@ void atl_registry_arm(atl_registry_http *registry) {
     if (deadline < soonest) {
         deadline = soonest;
     }
+    registry->file_stale |=
+        (uint8_t)(registry->file != NULL && atl_store_file_pending(registry->file) > 0);
     if (registry->file_stale && registry->file_expiry < deadline) {
         deadline = registry->file_expiry;
     }
     if (deadline < registry->expiry.deadline) {
         atl_timer_set(registry->loop, &registry->expiry, deadline);
+    }
+}
+
+/* What was left for the next commit, and rows that have expired. */
+static void sweep_file(atl_registry_http *registry) {
+    int32_t rc = atl_store_file_pending(registry->file) > 0
+                     ? atl_store_file_commit(registry->file)
+                     : atl_store_file_expire(registry->file, atl_env_wall_ms(registry->env));
+
+    if (rc != ATLAS_OK) {
+        registry->stats.disk_errors++;
     }
 }
 
@@ -263,9 +276,7 @@ static void on_expiry(atl_timer *timer, uint64_t now) {
     if (registry->file_stale && now >= registry->file_expiry) {
         registry->file_stale = 0;
         registry->file_expiry = now + FILE_INTERVAL;
-        if (atl_store_file_expire(registry->file, atl_env_wall_ms(registry->env)) != ATLAS_OK) {
-            registry->stats.disk_errors++;
-        }
+        sweep_file(registry);
     }
     if (n == EXPIRE_BUDGET) {
         atl_timer_set(registry->loop, timer, now);
@@ -312,6 +323,7 @@ int32_t atl_registry_http_new(const atl_registry_http_config *config, atl_regist
     registry->config = *config;
     registry->started = config->loop->now;
     registry->file_expiry = config->loop->now + FILE_INTERVAL;
+    registry->config.limits.drift = *config->max_clock_drift;
     atl_timer_init(&registry->expiry, on_expiry, registry);
     atl_registry_put_init(registry);
     rc = atl_source_limit_new(env, SOURCES, PUT_RATE, PUT_BURST, &registry->put_limit);
@@ -319,7 +331,7 @@ int32_t atl_registry_http_new(const atl_registry_http_config *config, atl_regist
         rc = atl_source_limit_new(env, SOURCES, GET_RATE, GET_BURST, &registry->get_limit);
     }
     if (rc == ATLAS_OK) {
-        rc = atl_record_store_new(env, &config->limits, &registry->store);
+        rc = atl_record_store_new(env, &registry->config.limits, &registry->store);
     }
     if (rc == ATLAS_OK) {
         rc = open_file(registry);

@@ -13,7 +13,7 @@
 /* Puts whose body is still coming or that wait for the disk; in all, and of one IPv4 address or
  * IPv6 /64. */
 #define ATL_REGISTRY_PUTS 256
-#define ATL_REGISTRY_PUTS_SOURCE 32
+#define ATL_REGISTRY_PUTS_SOURCE 48
 #define ATL_REGISTRY_PUT_TIMEOUT (10 * ATL_SECOND) /* for a body to come */
 
 typedef struct atl_registry_http atl_registry_http;

@@ -131,32 +131,17 @@ static int32_t write_one(const atl_registry_request *request) {
                           : rc;
 }
 
-/* The store has refused what the file has: the file gets what the store has. */
-static void write_back(atl_registry_http *registry, const atl_peer_id *id) {
-    atl_record_view view;
+/* Whether what was written for a request is what the store has made of it. */
+static int is_as_written(const atl_registry_request *request) {
+    const atl_record_put written = put_of(request);
     atl_record_head head;
     atl_record_put put;
-    atl_addr nobody;
+    atl_addr source;
 
-    if (!atl_record_store_get(registry->store, id, registry->loop->now, &view)) {
-        (void)atl_store_file_tombstone(registry->file, id,
-                                       atl_record_store_seq(registry->store, id),
-                                       wall_at(registry, registry->loop->now));
-        return;
-    }
-    memset(&put, 0, sizeof(put));
-    memset(&head, 0, sizeof(head));
-    memset(&nobody, 0, sizeof(nobody));
-    head.peer = *id;
-    head.seq = view.seq;
-    head.offers = view.offers;
-    put.head = &head;
-    put.data = view.data;
-    put.len = view.len;
-    put.source = &nobody;
-    put.verified = view.verified;
-    put.expires = view.expires;
-    (void)atl_store_file_put(registry->file, &put, wall_at(registry, view.expires));
+    return request->code == ATLAS_OK && !request->is_delete &&
+           atl_record_store_state(request->registry->store, &request->id, &head, &source, &put) &&
+           head.seq == request->head.seq && put.expires == written.expires &&
+           (put.verified != 0) == (written.verified != 0);
 }
 
 static int32_t commit(atl_registry_http *registry) {
@@ -175,9 +160,18 @@ static int has_peer(const atl_list *list, const atl_peer_id *id) {
     return 0;
 }
 
+/* The file gets what the store has. It may wait for the next commit: until then the file has a
+ * record that was refused or made way, or lets one live for longer, which a restart sets right; but
+ * not for a deleted one, whose number must not be forgotten too early. */
+static void sync_file(atl_registry_http *registry, const atl_peer_id *id) {
+    (void)atl_store_file_sync(registry->file, registry->store, id, atl_env_wall_ms(registry->env),
+                              registry->loop->now);
+}
+
 /* Writes the first requests that wait, each of another node than the others, so that what is said
  * before about each holds. They are in `batch` then, with their codes. */
 static void write_batch(atl_registry_http *registry, atl_list *batch) {
+    int deleted = 0;
     int32_t rc;
 
     while (!atl_list_empty(&registry->waiting)) {
@@ -195,15 +189,17 @@ static void write_batch(atl_registry_http *registry, atl_list *batch) {
     for (atl_list *node = batch->next; node != batch; node = node->next) {
         atl_registry_request *request = ATL_CONTAINER(node, atl_registry_request, node);
 
-        if (request->code != ATLAS_OK) {
-            continue;
-        }
-        request->code = rc == ATLAS_OK ? apply(request) : ATLAS_ERR_IO;
-        if (rc == ATLAS_OK && request->code != ATLAS_OK && request->code != ATLAS_ERR_EXISTS) {
-            write_back(registry, &request->id);
+        if (request->code == ATLAS_OK) {
+            request->code = rc == ATLAS_OK ? apply(request) : ATLAS_ERR_IO;
+            deleted |= rc == ATLAS_OK && request->is_delete;
+            if (rc == ATLAS_OK && !is_as_written(request)) {
+                sync_file(registry, &request->id);
+            }
         }
     }
-    (void)commit(registry);
+    if (deleted) {
+        (void)commit(registry);
+    }
 }
 
 static void on_commit(atl_task *task) {
@@ -270,6 +266,7 @@ static int32_t check(atl_registry_request *request, const char **why) {
     if (rc != ATLAS_OK) {
         return rc;
     }
+    atl_record_store_limits_of(registry->store)->drift = *registry->config.max_clock_drift;
     request->head = record.head;
     request->left = time_left(registry, &record.head, wall);
     request->verified =
@@ -477,9 +474,8 @@ int32_t atl_registry_http_put_own(atl_registry_http *registry, const uint8_t *da
         }
     }
     rc = keep(registry, &put);
-    if (registry->file != NULL && rc != ATLAS_OK && rc != ATLAS_ERR_EXISTS) {
-        write_back(registry, &head.peer);
-        (void)commit(registry);
+    if (registry->file != NULL) {
+        sync_file(registry, &head.peer);
     }
     atl_registry_arm(registry);
     return rc == ATLAS_ERR_EXISTS ? ATLAS_OK : rc;

@@ -20,6 +20,8 @@ struct atl_record_store {
     atl_store_list unverified; /* by_age */
     atl_store_list tombstones; /* by_age */
     uint64_t random;
+    void (*on_evict)(void *user, const atl_peer_id *peer); /* may be NULL */
+    void *evict_user;
 };
 
 static inline atl_store_entry *atl_record_store_at(const atl_record_store *store, uint32_t handle) {

@@ -48,6 +48,34 @@ uint64_t atl_record_store_expires(const atl_record_store *store, const atl_peer_
     return entry == NULL ? 0 : entry->expires;
 }
 
+int atl_record_store_state(const atl_record_store *store, const atl_peer_id *peer,
+                           atl_record_head *head, atl_addr *source, atl_record_put *out) {
+    const atl_store_entry *entry = find(store, peer);
+
+    if (entry == NULL) {
+        return 0;
+    }
+    memset(head, 0, sizeof(*head));
+    memset(source, 0, sizeof(*source));
+    memset(out, 0, sizeof(*out));
+    head->peer = entry->peer;
+    head->seq = entry->seq;
+    head->offers = entry->offers;
+    if (entry->source != 0) {
+        const atl_store_source *charged = atl_store_source_at(&store->sources, entry->source);
+
+        memcpy(source->ip, charged->key, sizeof(charged->key));
+        source->family = (uint8_t)charged->family;
+    }
+    out->head = head;
+    out->data = entry->data;
+    out->len = entry->len;
+    out->source = source;
+    out->verified = atl_store_is_verified(entry) != 0;
+    out->expires = entry->expires;
+    return 1;
+}
+
 /* ---- by offer ---- */
 
 size_t atl_record_store_count(const atl_record_store *store, uint32_t offer) {

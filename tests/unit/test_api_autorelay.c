@@ -38,6 +38,26 @@ static void three_serve_within_a_moment(void **state) {
     assert_true(longest < 1500 * ATL_MS);
 }
 
+/* The nearest answers when it is measured, and is as dead as can be otherwise: nobody waits for it.
+ */
+static void one_more_is_tried(void **state) {
+    uint64_t start;
+
+    (void)state;
+    begin(4, 8);
+    set_rtt(5, 30 * ATL_MS);
+    w.mute = 1u << 5;
+    start = now();
+    want(3);
+    until(three_serve, 1200 * ATL_MS);
+    assert_int_equal(count_events(ATLAS_AUTORELAY_CHOSEN, 5), 1);
+    run(5 * ATL_SECOND);
+    assert_int_equal(serves(5), 0);
+    assert_int_equal(w.n_serving, 3);
+    assert_true(w.changed_at < start + 1200 * ATL_MS);
+    finish();
+}
+
 static void dead_and_lying_ones_cost_no_time(void **state) {
     (void)state;
     begin(3, 9);
@@ -282,6 +302,7 @@ static void nodes_spread_over_relays(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(three_serve_within_a_moment),
+        cmocka_unit_test(one_more_is_tried),
         cmocka_unit_test(dead_and_lying_ones_cost_no_time),
         cmocka_unit_test(different_networks_come_first),
         cmocka_unit_test(the_nearest_are_chosen),

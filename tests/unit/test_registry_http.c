@@ -396,6 +396,28 @@ static void gets_are_limited_per_address(void **state) {
     registry_world_done(&w);
 }
 
+/* A hundred thousand ids put from one address: what they take stays within its limit. */
+static void many_ids_from_one_address_stay_few(void **state) {
+    made record;
+    uint64_t bytes = 0;
+
+    (void)state;
+    registry_world_start(&w, NULL);
+    atl_record_store_limits_of(w.registry->store)->max_per_ipv4 = 64;
+    memset(&record, 0, sizeof(record));
+    record.len = 400;
+    for (uint32_t i = 1; i <= 100000; i++) {
+        memcpy(record.peer.key, &i, sizeof(i));
+        (void)store_direct(&w, &record, ATLAS_OFFER_RELAY, i, "10.0.2.1", 0);
+        if (i == 1000) {
+            bytes = store_stats(&w)->bytes;
+        }
+    }
+    assert_in_range(store_stats(&w)->records, 1, 64);
+    assert_true(store_stats(&w)->bytes <= bytes + bytes / 4);
+    registry_world_done(&w);
+}
+
 /* ---- expiry, and the node's own record ---- */
 
 static void records_expire(void **state) {
@@ -474,6 +496,7 @@ int main(void) {
         cmocka_unit_test(wrong_requests_are_told_why),
         cmocka_unit_test(the_page_tells_people),
         cmocka_unit_test(gets_are_limited_per_address),
+        cmocka_unit_test(many_ids_from_one_address_stay_few),
         cmocka_unit_test(records_expire),
         cmocka_unit_test(its_own_record_needs_no_request),
     };

@@ -63,6 +63,28 @@ static void circuits_to_oneself(void **state) {
     world_done(&w);
 }
 
+/* The node is told why it goes, and not that its own circuits went with it. */
+static void a_replaced_node_hears_of_that_only(void **state) {
+    relay_world w;
+    raw_node *a;
+    raw_node *twin;
+
+    (void)state;
+    world_start(&w);
+    a = raw_new(&w);
+    raw_announce(&w, a);
+    (void)raw_pair(&w, a, a, 1);
+    twin = raw_new_as(&w, 10);
+    assert_true(atl_peer_id_equal(&twin->node.id, &a->node.id));
+    raw_request(&w, twin, "CONNECT", "/.well-known/atlas/relay/", "atlas-relay", 1);
+    raw_announce(&w, twin);
+    (void)raw_expect_error(&w, a, ATLAS_ERR_RELAY_REPLACED);
+    world_run(&w, 2 * ATL_SECOND);
+    assert_int_equal(a->n, 0);
+    assert_int_equal(world_stats(&w)->circuits, 0);
+    world_done(&w);
+}
+
 /* Nobody answers, or nothing passes, or the relay drains: both ends are told. */
 static void circuits_to_oneself_time_out(void **state) {
     relay_world w;
@@ -94,6 +116,7 @@ static void circuits_to_oneself_time_out(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(circuits_to_oneself),
+        cmocka_unit_test(a_replaced_node_hears_of_that_only),
         cmocka_unit_test(circuits_to_oneself_time_out),
     };
 
