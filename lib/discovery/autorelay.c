@@ -164,7 +164,7 @@ static void look_later(atl_autorelay *ar) {
 /* Tries as many as are missing, and one more; 1 when that many are tried now. */
 static int try_some(atl_autorelay *ar, size_t missing, size_t tried, int *measure) {
     while (tried <= missing) {
-        const atl_relay_pool_relay *relay = atl_choice_next(ar, tried == missing, measure);
+        const atl_relay_pool_entry *relay = atl_choice_next(ar, tried == missing, measure);
 
         if (relay == NULL || atl_chosen_begin(ar, relay) != ATLAS_OK) {
             break;
@@ -211,7 +211,7 @@ static void on_gather(atl_timer *timer, uint64_t now) {
 /* Nothing was left to try: others are asked for, and those that have failed tried again. */
 static void on_look(atl_timer *timer, uint64_t now) {
     atl_autorelay *ar = timer->user;
-    const atl_relay_pool_relay *relay;
+    const atl_relay_pool_entry *relay;
     tally have = count_slots(ar);
 
     (void)now;
@@ -241,7 +241,7 @@ static void on_measured(void *user, const atl_measure_result *results, size_t n)
 
     ar->measure = NULL;
     for (i = 0; i < n; i++) {
-        atl_relay_pool_relay *relay = atl_relay_pool_find(&ar->pool, &ar->measured[i]);
+        atl_relay_pool_entry *relay = atl_relay_pool_find(&ar->pool, &ar->measured[i]);
         atl_chosen *slot = slot_of(ar, &ar->measured[i]);
 
         if (relay != NULL && atl_addr_equal(&relay->addr, &results[i].addr)) {

@@ -50,7 +50,7 @@ static int is_chosen(const atl_autorelay *ar, const atl_peer_id *peer) {
 }
 
 /* Whatever it has done before. */
-static int is_possible(const atl_autorelay *ar, const atl_relay_pool_relay *relay,
+static int is_possible(const atl_autorelay *ar, const atl_relay_pool_entry *relay,
                        unsigned scopes) {
     atl_addr local;
 
@@ -63,12 +63,12 @@ static int is_possible(const atl_autorelay *ar, const atl_relay_pool_relay *rela
            atl_endpoint_local(ar->config.peers->ep, relay->addr.family, &local) == ATLAS_OK;
 }
 
-static int is_good(const atl_autorelay *ar, const atl_relay_pool_relay *relay, unsigned scopes) {
+static int is_good(const atl_autorelay *ar, const atl_relay_pool_entry *relay, unsigned scopes) {
     return atl_relay_pool_bad_until(&ar->pool, &relay->peer, ar->loop->now) == 0 &&
            is_possible(ar, relay, scopes);
 }
 
-static int is_measured(const atl_autorelay *ar, const atl_relay_pool_relay *relay) {
+static int is_measured(const atl_autorelay *ar, const atl_relay_pool_entry *relay) {
     return relay->measured_at != 0 && ar->loop->now < relay->measured_at + FRESH;
 }
 
@@ -90,11 +90,11 @@ static int is_distinct(const atl_autorelay *ar, const atl_addr *addr, const atl_
 /* ---- the choice ---- */
 
 /* Loss first, in the steps in which it is measured. */
-static int is_better(const atl_relay_pool_relay *a, const atl_relay_pool_relay *b) {
+static int is_better(const atl_relay_pool_entry *a, const atl_relay_pool_entry *b) {
     return a->loss != b->loss ? a->loss < b->loss : a->rtt < b->rtt;
 }
 
-static int fits(const atl_autorelay *ar, const atl_relay_pool_relay *relay, unsigned scopes,
+static int fits(const atl_autorelay *ar, const atl_relay_pool_entry *relay, unsigned scopes,
                 unsigned want) {
     return is_measured(ar, relay) && ((want & ANSWERED) == 0 || relay->loss < 100) &&
            ((want & DISTINCT) == 0 || is_distinct(ar, &relay->addr, NULL)) &&
@@ -102,16 +102,16 @@ static int fits(const atl_autorelay *ar, const atl_relay_pool_relay *relay, unsi
 }
 
 /* One of those that are about as good as the best; NULL: none. */
-static const atl_relay_pool_relay *pick(const atl_autorelay *ar, unsigned want) {
-    const atl_relay_pool_relay *best = NULL;
-    const atl_relay_pool_relay *out = NULL;
+static const atl_relay_pool_entry *pick(const atl_autorelay *ar, unsigned want) {
+    const atl_relay_pool_entry *best = NULL;
+    const atl_relay_pool_entry *out = NULL;
     unsigned scopes = own_scopes(ar);
     uint64_t near;
     uint64_t n = 0;
     size_t i;
 
     for (i = 0; i < ar->pool.n; i++) {
-        const atl_relay_pool_relay *relay = &ar->pool.relays[i];
+        const atl_relay_pool_entry *relay = &ar->pool.relays[i];
 
         if (fits(ar, relay, scopes, want) && (best == NULL || is_better(relay, best))) {
             best = relay;
@@ -122,7 +122,7 @@ static const atl_relay_pool_relay *pick(const atl_autorelay *ar, unsigned want) 
     }
     near = best->rtt / NEAR_PART < NEAR_MIN ? NEAR_MIN : best->rtt / NEAR_PART;
     for (i = 0; i < ar->pool.n; i++) {
-        const atl_relay_pool_relay *relay = &ar->pool.relays[i];
+        const atl_relay_pool_entry *relay = &ar->pool.relays[i];
 
         if (fits(ar, relay, scopes, want) && relay->loss == best->loss &&
             relay->rtt <= best->rtt + near && atl_autorelay_random(ar) % ++n == 0) {
@@ -138,7 +138,7 @@ int atl_choice_is_unmeasured(const atl_autorelay *ar, unsigned want) {
     size_t i;
 
     for (i = 0; i < ar->pool.n; i++) {
-        const atl_relay_pool_relay *relay = &ar->pool.relays[i];
+        const atl_relay_pool_entry *relay = &ar->pool.relays[i];
 
         if (!is_measured(ar, relay) &&
             ((want & DISTINCT) == 0 || is_distinct(ar, &relay->addr, NULL)) &&
@@ -152,9 +152,9 @@ int atl_choice_is_unmeasured(const atl_autorelay *ar, unsigned want) {
 /* The next one to try. `extra`: enough are tried already, and this one is to save time should one
  * of them be dead: only from a network of its own. Sets *measure where others are to be measured
  * first. */
-const atl_relay_pool_relay *atl_choice_next(const atl_autorelay *ar, int extra, int *measure) {
+const atl_relay_pool_entry *atl_choice_next(const atl_autorelay *ar, int extra, int *measure) {
     static const unsigned ORDER[] = {DISTINCT | ANSWERED, ANSWERED, DISTINCT, 0};
-    const atl_relay_pool_relay *relay;
+    const atl_relay_pool_entry *relay;
     size_t i;
 
     for (i = 0; i < ATL_COUNT(ORDER); i++) {
@@ -171,14 +171,14 @@ const atl_relay_pool_relay *atl_choice_next(const atl_autorelay *ar, int extra, 
 }
 
 /* The one whose time is over soonest, of those that have failed. */
-const atl_relay_pool_relay *atl_choice_least_bad(const atl_autorelay *ar) {
-    const atl_relay_pool_relay *out = NULL;
+const atl_relay_pool_entry *atl_choice_least_bad(const atl_autorelay *ar) {
+    const atl_relay_pool_entry *out = NULL;
     unsigned scopes = own_scopes(ar);
     uint64_t soonest = 0;
     size_t i;
 
     for (i = 0; i < ar->pool.n; i++) {
-        const atl_relay_pool_relay *relay = &ar->pool.relays[i];
+        const atl_relay_pool_entry *relay = &ar->pool.relays[i];
         uint64_t until = atl_relay_pool_bad_until(&ar->pool, &relay->peer, ar->loop->now);
 
         if (is_possible(ar, relay, scopes) && (out == NULL || until < soonest)) {
@@ -208,7 +208,7 @@ size_t atl_choice_sample(atl_autorelay *ar, atl_addr *addrs, size_t n, int again
     size_t i;
 
     for (i = 0; i < ar->pool.n; i++) {
-        const atl_relay_pool_relay *relay = &ar->pool.relays[i];
+        const atl_relay_pool_entry *relay = &ar->pool.relays[i];
 
         if ((!again && is_measured(ar, relay)) || !is_good(ar, relay, scopes)) {
             continue;
@@ -227,7 +227,7 @@ size_t atl_choice_sample(atl_autorelay *ar, atl_addr *addrs, size_t n, int again
     return n;
 }
 
-static int is_much_worse(const atl_chosen *slot, const atl_relay_pool_relay *other) {
+static int is_much_worse(const atl_chosen *slot, const atl_relay_pool_entry *other) {
     if (other->loss >= 100) {
         return 0;
     }
@@ -238,13 +238,13 @@ static int is_much_worse(const atl_chosen *slot, const atl_relay_pool_relay *oth
 }
 
 /* The best that could take the slot's place. */
-static const atl_relay_pool_relay *rival(const atl_autorelay *ar, const atl_chosen *slot) {
-    const atl_relay_pool_relay *best = NULL;
+static const atl_relay_pool_entry *rival(const atl_autorelay *ar, const atl_chosen *slot) {
+    const atl_relay_pool_entry *best = NULL;
     unsigned scopes = own_scopes(ar);
     size_t i;
 
     for (i = 0; i < ar->pool.n; i++) {
-        const atl_relay_pool_relay *relay = &ar->pool.relays[i];
+        const atl_relay_pool_entry *relay = &ar->pool.relays[i];
 
         if (is_measured(ar, relay) && is_distinct(ar, &relay->addr, slot) &&
             is_good(ar, relay, scopes) && (best == NULL || is_better(relay, best))) {
@@ -261,7 +261,7 @@ void atl_choice_compare(atl_autorelay *ar) {
 
     for (i = 0; i < ATL_AUTORELAY_SLOTS; i++) {
         atl_chosen *slot = &ar->slots[i];
-        const atl_relay_pool_relay *other = atl_chosen_serves(slot) ? rival(ar, slot) : NULL;
+        const atl_relay_pool_entry *other = atl_chosen_serves(slot) ? rival(ar, slot) : NULL;
 
         slot->doomed = 0;
         if (other == NULL || !is_much_worse(slot, other)) {

@@ -231,7 +231,7 @@ static atl_chosen *free_slot(atl_autorelay *ar) {
     return NULL;
 }
 
-int32_t atl_chosen_begin(atl_autorelay *ar, const atl_relay_pool_relay *relay) {
+int32_t atl_chosen_begin(atl_autorelay *ar, const atl_relay_pool_entry *relay) {
     atl_chosen *slot = free_slot(ar);
     atl_maddr addr;
     int32_t rc;

@@ -41,7 +41,7 @@ static int grow(atl_env *env, void *array, size_t *cap, size_t n, size_t size, s
 
 /* ---- candidates ---- */
 
-atl_relay_pool_relay *atl_relay_pool_find(const atl_relay_pool *pool, const atl_peer_id *peer) {
+atl_relay_pool_entry *atl_relay_pool_find(const atl_relay_pool *pool, const atl_peer_id *peer) {
     size_t i;
 
     for (i = 0; i < pool->n; i++) {
@@ -52,8 +52,8 @@ atl_relay_pool_relay *atl_relay_pool_find(const atl_relay_pool *pool, const atl_
     return NULL;
 }
 
-static atl_relay_pool_relay *oldest(const atl_relay_pool *pool) {
-    atl_relay_pool_relay *out = NULL;
+static atl_relay_pool_entry *oldest(const atl_relay_pool *pool) {
+    atl_relay_pool_entry *out = NULL;
     size_t i;
 
     for (i = 0; i < pool->n; i++) {
@@ -66,7 +66,7 @@ static atl_relay_pool_relay *oldest(const atl_relay_pool *pool) {
 
 void atl_relay_pool_offer(atl_relay_pool *pool, const atl_peer_id *peer, const atl_addr *addr,
                           uint64_t now) {
-    atl_relay_pool_relay *relay = atl_relay_pool_find(pool, peer);
+    atl_relay_pool_entry *relay = atl_relay_pool_find(pool, peer);
 
     if (relay != NULL && atl_addr_equal(&relay->addr, addr)) {
         relay->named_at = now;

@@ -9,14 +9,14 @@
 #define ATL_POOL_MAX 256     /* candidates; then the one named longest ago makes way */
 #define ATL_POOL_BAD_MAX 256 /* failures that are remembered, likewise */
 
-typedef struct atl_relay_pool_relay {
+typedef struct atl_relay_pool_entry {
     atl_peer_id peer;
     atl_addr addr;
     uint64_t named_at;
     uint64_t measured_at; /* 0: not yet, or on another network */
     uint64_t rtt;         /* nanoseconds; 0: no answer */
     uint32_t loss;        /* of 100 */
-} atl_relay_pool_relay;
+} atl_relay_pool_entry;
 
 typedef struct atl_relay_pool_bad {
     atl_peer_id peer;
@@ -27,7 +27,7 @@ typedef struct atl_relay_pool_bad {
 
 typedef struct atl_relay_pool {
     atl_env *env;
-    atl_relay_pool_relay *relays;
+    atl_relay_pool_entry *relays;
     size_t n;
     size_t cap;
     atl_relay_pool_bad *bad;
@@ -40,7 +40,7 @@ void atl_relay_pool_free(atl_relay_pool *pool);
 /* Takes a candidate, or its new address. Without memory it is left out. */
 void atl_relay_pool_offer(atl_relay_pool *pool, const atl_peer_id *peer, const atl_addr *addr,
                           uint64_t now);
-atl_relay_pool_relay *atl_relay_pool_find(const atl_relay_pool *pool, const atl_peer_id *peer);
+atl_relay_pool_entry *atl_relay_pool_find(const atl_relay_pool *pool, const atl_peer_id *peer);
 /* Leaves it alone for a minute, doubled each time up to six hours; a day after its last time is
  * over it begins anew. */
 void atl_relay_pool_failed(atl_relay_pool *pool, const atl_peer_id *peer, int lied, uint64_t now);

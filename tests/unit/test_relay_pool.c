@@ -30,38 +30,38 @@ static atl_addr addr_of(unsigned n) {
     return addr;
 }
 
-static void offer(atl_pool *pool, unsigned n, uint64_t now) {
+static void offer(atl_relay_pool *pool, unsigned n, uint64_t now) {
     const atl_peer_id peer = peer_of(n);
     const atl_addr addr = addr_of(n);
 
-    atl_pool_offer(pool, &peer, &addr, now);
+    atl_relay_pool_offer(pool, &peer, &addr, now);
 }
 
-static atl_pool_relay *find(const atl_pool *pool, unsigned n) {
+static atl_relay_pool_entry *find(const atl_relay_pool *pool, unsigned n) {
     const atl_peer_id peer = peer_of(n);
 
-    return atl_pool_find(pool, &peer);
+    return atl_relay_pool_find(pool, &peer);
 }
 
-static void failed(atl_pool *pool, unsigned n, int lied, uint64_t now) {
+static void failed(atl_relay_pool *pool, unsigned n, int lied, uint64_t now) {
     const atl_peer_id peer = peer_of(n);
 
-    atl_pool_failed(pool, &peer, lied, now);
+    atl_relay_pool_failed(pool, &peer, lied, now);
 }
 
-static uint64_t bad_until(const atl_pool *pool, unsigned n, uint64_t now) {
+static uint64_t bad_until(const atl_relay_pool *pool, unsigned n, uint64_t now) {
     const atl_peer_id peer = peer_of(n);
 
-    return atl_pool_bad_until(pool, &peer, now);
+    return atl_relay_pool_bad_until(pool, &peer, now);
 }
 
 static void candidates_are_bounded(void **state) {
     testenv t;
-    atl_pool pool;
+    atl_relay_pool pool;
 
     (void)state;
     testenv_init(&t);
-    atl_pool_init(&pool, &t.env);
+    atl_relay_pool_init(&pool, &t.env);
     for (unsigned i = 0; i < ATL_POOL_MAX; i++) {
         offer(&pool, i, 100 + i);
     }
@@ -74,7 +74,7 @@ static void candidates_are_bounded(void **state) {
     assert_non_null(find(&pool, 5000));
     assert_null(find(&pool, 1));
     assert_non_null(find(&pool, 2));
-    atl_pool_free(&pool);
+    atl_relay_pool_free(&pool);
     testenv_done(&t);
 }
 
@@ -83,20 +83,20 @@ static void another_address_is_another_candidate(void **state) {
     const atl_peer_id peer = peer_of(7);
     const atl_addr other = addr_of(8);
     testenv t;
-    atl_pool pool;
+    atl_relay_pool pool;
 
     (void)state;
     testenv_init(&t);
-    atl_pool_init(&pool, &t.env);
+    atl_relay_pool_init(&pool, &t.env);
     offer(&pool, 7, 1);
     find(&pool, 7)->measured_at = 5;
     offer(&pool, 7, 2);
     assert_int_equal(find(&pool, 7)->measured_at, 5);
-    atl_pool_offer(&pool, &peer, &other, 3);
+    atl_relay_pool_offer(&pool, &peer, &other, 3);
     assert_int_equal(pool.n, 1);
     assert_int_equal(find(&pool, 7)->measured_at, 0);
     assert_true(atl_addr_equal(&find(&pool, 7)->addr, &other));
-    atl_pool_free(&pool);
+    atl_relay_pool_free(&pool);
     testenv_done(&t);
 }
 
@@ -104,11 +104,11 @@ static void failures_are_remembered_for_longer_each_time(void **state) {
     static const uint64_t WAITS[] = {1, 2, 4, 8, 16, 32, 64, 128, 256, 360, 360, 360};
     uint64_t now = 1000 * ATL_SECOND;
     testenv t;
-    atl_pool pool;
+    atl_relay_pool pool;
 
     (void)state;
     testenv_init(&t);
-    atl_pool_init(&pool, &t.env);
+    atl_relay_pool_init(&pool, &t.env);
     assert_int_equal(bad_until(&pool, 3, now), 0);
     for (size_t i = 0; i < ATL_COUNT(WAITS); i++) {
         failed(&pool, 3, 1, now);
@@ -123,17 +123,17 @@ static void failures_are_remembered_for_longer_each_time(void **state) {
     failed(&pool, 3, 1, now);
     assert_int_equal(bad_until(&pool, 3, now), now + MINUTE);
     assert_int_equal(pool.n_bad, 1);
-    atl_pool_free(&pool);
+    atl_relay_pool_free(&pool);
     testenv_done(&t);
 }
 
 static void failures_are_bounded(void **state) {
     testenv t;
-    atl_pool pool;
+    atl_relay_pool pool;
 
     (void)state;
     testenv_init(&t);
-    atl_pool_init(&pool, &t.env);
+    atl_relay_pool_init(&pool, &t.env);
     failed(&pool, 9999, 1, 1);
     failed(&pool, 9999, 1, 2); /* twice: its time is over later than those of the next */
     for (unsigned i = 0; i < ATL_POOL_BAD_MAX; i++) {
@@ -143,28 +143,28 @@ static void failures_are_bounded(void **state) {
     assert_int_not_equal(bad_until(&pool, 9999, 300), 0);
     assert_int_equal(bad_until(&pool, 0, 300), 0);
     assert_int_not_equal(bad_until(&pool, 1, 300), 0);
-    atl_pool_free(&pool);
+    atl_relay_pool_free(&pool);
     testenv_done(&t);
 }
 
 static void another_network_forgives_what_it_may_have_done(void **state) {
     testenv t;
-    atl_pool pool;
+    atl_relay_pool pool;
 
     (void)state;
     testenv_init(&t);
-    atl_pool_init(&pool, &t.env);
+    atl_relay_pool_init(&pool, &t.env);
     for (unsigned i = 0; i < 20; i++) {
         offer(&pool, i, 1);
         find(&pool, i)->measured_at = 1;
         failed(&pool, i, i % 3 == 0, 1);
     }
-    atl_pool_network_changed(&pool);
+    atl_relay_pool_network_changed(&pool);
     for (unsigned i = 0; i < 20; i++) {
         assert_int_equal(bad_until(&pool, i, 2) != 0, i % 3 == 0);
         assert_int_equal(find(&pool, i)->measured_at, 0);
     }
-    atl_pool_free(&pool);
+    atl_relay_pool_free(&pool);
     testenv_done(&t);
 }
 
@@ -189,19 +189,19 @@ static void networks_are_told_apart(void **state) {
 
         assert_int_equal(atl_addr_parse(rows[i].a, &a), ATLAS_OK);
         assert_int_equal(atl_addr_parse(rows[i].b, &b), ATLAS_OK);
-        assert_int_equal(atl_pool_same_network(&a, &b), rows[i].same);
-        assert_int_equal(atl_pool_same_network(&b, &a), rows[i].same);
+        assert_int_equal(atl_relay_pool_same_network(&a, &b), rows[i].same);
+        assert_int_equal(atl_relay_pool_same_network(&b, &a), rows[i].same);
     }
 }
 
 static void memory_may_run_out(void **state) {
     testenv t;
-    atl_pool pool;
+    atl_relay_pool pool;
 
     (void)state;
     for (size_t at = 1; at < 8; at++) {
         testenv_init(&t);
-        atl_pool_init(&pool, &t.env);
+        atl_relay_pool_init(&pool, &t.env);
         t.fail_at = at;
         t.fail_on = 1;
         for (unsigned i = 0; i < 100; i++) {
@@ -212,7 +212,7 @@ static void memory_may_run_out(void **state) {
         assert_true(pool.n == pool.cap && pool.n_bad == pool.cap_bad);
         assert_int_equal(find(&pool, 99) != NULL, pool.n > 0);
         assert_int_equal(bad_until(&pool, 99, 200) != 0, pool.n_bad > 0);
-        atl_pool_free(&pool);
+        atl_relay_pool_free(&pool);
         testenv_done(&t);
     }
 }
