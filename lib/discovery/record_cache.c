@@ -124,7 +124,7 @@ int32_t atl_record_cache_put_checked(atl_record_cache *cache, const atl_record_h
     uint8_t *copy;
 
     if (e != NULL && head->seq <= e->head.seq) {
-        if (head->seq < e->head.seq || len != e->len || memcmp(data, e->data, len) != 0) {
+        if (len != e->len || memcmp(data, e->data, len) != 0) {
             return ATLAS_ERR_RECORD_OLD;
         }
         e->until = kept_until(cache, head);

@@ -23,7 +23,9 @@ void atl_record_cache_free(atl_record_cache *cache); /* NULL is allowed */
 /* Checks a record and takes it. `drift` as atl_record_in_time(). What atl_record_check() and
  * atl_record_in_time() return; ATLAS_ERR_RECORD_OLD when a newer one is there; ATLAS_ERR_EXISTS
  * when this very one is (not an error for most: it counts as used); ATLAS_ERR_NOMEM. *head may be
- * NULL and is filled whenever the record itself is valid. */
+ * NULL and is filled whenever the record itself is valid. One whose lifetime is over by this clock,
+ * and which is in time by `drift`, is kept for a minute; one that does not say when it was issued
+ * for its lifetime from now. */
 int32_t atl_record_cache_put(atl_record_cache *cache, const uint8_t *data, size_t len,
                              uint64_t drift, atl_record_head *head);
 /* The same for one that was checked with atl_record_check() and in time already. */
@@ -44,9 +46,10 @@ void atl_record_cache_each(atl_record_cache *cache,
  * is 0. */
 int32_t atl_record_cache_export(atl_record_cache *cache, uint8_t *buf, size_t cap, size_t *len);
 /* Reads what export wrote, from a file that may be damaged or forged: every record is checked as
- * any other; bad ones are left out and counted in *refused, good ones in *taken (either may be
- * NULL). ATLAS_ERR_MALFORMED when it does not begin with the magic number, ATLAS_ERR_TRUNCATED when
- * it ends in the middle (what stands before is taken), ATLAS_ERR_NOMEM. */
+ * any other; bad and old ones are left out and counted in *refused, good ones, those among them
+ * that are there already, in *taken (either may be NULL). ATLAS_ERR_MALFORMED when it does not
+ * begin with the magic number, ATLAS_ERR_TRUNCATED when it ends in the middle (what stands before
+ * is taken), ATLAS_ERR_NOMEM. */
 int32_t atl_record_cache_import(atl_record_cache *cache, const uint8_t *data, size_t len,
                                 uint64_t drift, size_t *taken, size_t *refused);
 

@@ -192,7 +192,9 @@ static void bounded(void **state) {
 }
 
 static void what_counts_as_use(void **state) {
-    static const uint64_t ORDER[] = {1, 20, 3, 4};
+    static const uint64_t UPDATED[] = {20, 1, 3, 4};
+    static const uint64_t AGAIN[] = {4, 20, 1, 3};
+    static const uint64_t GOT[] = {1, 4, 20, 3};
     static signed_record records[4];
     static signed_record newer;
     atl_record_cache *cache;
@@ -211,11 +213,13 @@ static void what_counts_as_use(void **state) {
         assert_int_equal(put(cache, &records[i - 1], 0), ATLAS_OK);
     }
     assert_int_equal(put(cache, &newer, 0), ATLAS_OK);
-    assert_int_equal(put(cache, &records[2], 0), ATLAS_ERR_EXISTS);
+    assert_order(cache, UPDATED, 4);
+    assert_int_equal(put(cache, &records[3], 0), ATLAS_ERR_EXISTS);
+    assert_order(cache, AGAIN, 4);
     assert_int_equal(put(cache, &records[1], 0), ATLAS_ERR_RECORD_OLD); /* is none */
-    assert_true(has(cache, &newer));
+    assert_order(cache, AGAIN, 4);
     assert_true(has(cache, &records[0]));
-    assert_order(cache, ORDER, 4);
+    assert_order(cache, GOT, 4);
     atl_record_cache_each(cache, note, &o);
     assert_int_equal(o.n, 2);
     atl_record_cache_free(cache);
@@ -281,6 +285,8 @@ static void after_expiry(void **state) {
     t.wall = INT64_MAX;
     sign(2, 1, 0, 3600, &short_one);
     assert_int_equal(put(cache, &short_one, 0), ATLAS_OK);
+    t.wall = INT64_MAX - 1;
+    assert_true(has(cache, &short_one));
     t.wall = INT64_MIN;
     assert_true(has(cache, &short_one));
     sign(3, 1, 0, 3600, &long_one);
