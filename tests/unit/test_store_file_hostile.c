@@ -161,6 +161,7 @@ static void bad_rows_are_left_out(void **state) {
         {"UPDATE records SET data=CAST(data AS TEXT) WHERE rowid=2", 5, 1, 0},
         {"UPDATE records SET data=data||x'00' WHERE rowid=2", 5, 1, 0},
         {"UPDATE records SET data=substr(data,1,length(data)-1) WHERE rowid=2", 5, 1, 0},
+        {"UPDATE records SET data=substr(data,1,length(data)-1)||x'55' WHERE rowid=2", 5, 1, 0},
         {"UPDATE records SET data=(SELECT data FROM records WHERE rowid=1) WHERE rowid=2", 5, 1, 0},
         {"UPDATE records SET data=x'' WHERE rowid=2", 6, 0, 0}, /* a tombstone */
         {"UPDATE records SET expires=0 WHERE rowid=2", 5, 0, 0},

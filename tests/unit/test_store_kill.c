@@ -225,76 +225,88 @@ static void copy_file(const char *from, const char *to, const char *suffix) {
     free(data);
 }
 
-static void nothing_acknowledged_is_lost(void **state) {
+typedef struct round {
+    files f;         /* where copies are looked at */
+    char helper[96]; /* the helper's file */
     peer_state known[PEERS];
-    size_t commits = 0;
-    size_t under_way = 0;
-    size_t kept = 0;
-    size_t logs = 0;
-    uint64_t salt = 0;
-    char helper[96];
-    files f;
+    size_t commits, under_way, kept, logs;
+    uint64_t salt;
+} round;
+
+/* Lets the helper work for a while and kills it. *last: what was under way; n 0: nothing. */
+static void work_and_die(round *r, message *last) {
+    testenv *t = &r->f.w.t;
+    int status = 0;
+    message m;
+    pid_t pid;
+    int from = start(r->helper, testenv_rand(t), &pid);
+
+    memset(last, 0, sizeof(*last));
+    /* one in eight while it opens the file, the others while it writes */
+    if (testenv_rand(t) % 8 != 0) {
+        assert_true(hear(from, last));
+    }
+    /* and one in four at once: what is heard first is that a commit begins */
+    if (testenv_rand(t) % 4 != 0) {
+        wait_us(testenv_rand(t) % (LONGEST_MS * 1000));
+    }
+    assert_int_equal(kill(pid, SIGKILL), 0);
+    while (hear(from, &m)) {
+        if (m.committed) {
+            take(r->known, &m);
+            r->commits++;
+            memset(last, 0, sizeof(*last));
+        } else {
+            *last = m;
+        }
+    }
+    (void)close(from);
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_true(WIFSIGNALED(status)); /* it had no error of its own */
+}
+
+static void look(round *r, const message *last) {
+    peer_state next[PEERS];
+    size_t refused = 99;
+
+    memcpy(next, r->known, sizeof(next));
+    take(next, last);
+    r->logs += salt_of(r->helper) != r->salt;
+    r->salt = salt_of(r->helper);
+    copy_file(r->helper, r->f.path, "");
+    copy_file(r->helper, r->f.path, "-wal");
+    files_forget(&r->f);
+    assert_int_equal(files_open(&r->f, NULL, &refused), ATLAS_OK);
+    assert_int_equal(refused, 0);
+    r->under_way += last->n > 0;
+    if (!matches(&r->f, r->known)) {
+        assert_true(last->n > 0 && matches(&r->f, next));
+        memcpy(r->known, next, sizeof(r->known));
+        r->kept++;
+    }
+    files_close(&r->f);
+    files_remove(r->f.path);
+}
+
+static void nothing_acknowledged_is_lost(void **state) {
+    static round r;
 
     (void)state;
-    memset(known, 0, sizeof(known));
-    files_init(&f, 1000, 1000);
-    (void)snprintf(helper, sizeof(helper), "%s/helper.db", f.dir);
-    f.w.t.seed = first_seed;
+    files_init(&r.f, 1000, 1000);
+    (void)snprintf(r.helper, sizeof(r.helper), "%s/helper.db", r.f.dir);
+    r.f.w.t.seed = first_seed;
     print_message("seed %llu, %d kills\n", (unsigned long long)first_seed, KILLS);
-    for (size_t kill_no = 0; kill_no < KILLS; kill_no++) {
-        peer_state next[PEERS];
-        message m;
+    for (size_t i = 0; i < KILLS; i++) {
         message last;
-        int status = 0;
-        pid_t pid;
-        int from = start(helper, testenv_rand(&f.w.t), &pid);
-        size_t refused = 99;
 
-        memset(&last, 0, sizeof(last));
-        /* one in eight while it opens the file, the others while it writes */
-        if (testenv_rand(&f.w.t) % 8 != 0) {
-            assert_true(hear(from, &last));
-        }
-        /* and one in four at once: what is heard first is that a commit begins */
-        if (testenv_rand(&f.w.t) % 4 != 0) {
-            wait_us(testenv_rand(&f.w.t) % (LONGEST_MS * 1000));
-        }
-        assert_int_equal(kill(pid, SIGKILL), 0);
-        while (hear(from, &m)) {
-            if (m.committed) {
-                take(known, &m);
-                commits++;
-                memset(&last, 0, sizeof(last));
-            } else {
-                last = m;
-            }
-        }
-        (void)close(from);
-        assert_int_equal(waitpid(pid, &status, 0), pid);
-        assert_true(WIFSIGNALED(status)); /* it had no error of its own */
-        memcpy(next, known, sizeof(next));
-        take(next, &last);
-        logs += salt_of(helper) != salt;
-        salt = salt_of(helper);
-        copy_file(helper, f.path, "");
-        copy_file(helper, f.path, "-wal");
-        files_forget(&f);
-        assert_int_equal(files_open(&f, NULL, &refused), ATLAS_OK);
-        assert_int_equal(refused, 0);
-        under_way += last.n > 0;
-        if (!matches(&f, known)) {
-            assert_true(last.n > 0 && matches(&f, next));
-            memcpy(known, next, sizeof(known));
-            kept++;
-        }
-        files_close(&f);
-        files_remove(f.path);
+        work_and_die(&r, &last);
+        look(&r, &last);
     }
-    files_remove(helper);
+    files_remove(r.helper);
     print_message("%zu commits, %zu logs; killed in %zu commits, %zu of those were on the disk\n",
-                  commits, logs, under_way, kept);
-    assert_true(commits > KILLS / 2);
-    files_done(&f);
+                  r.commits, r.logs, r.under_way, r.kept);
+    assert_true(r.commits > KILLS / 2);
+    files_done(&r.f);
 }
 
 int main(int argc, char **argv) {
