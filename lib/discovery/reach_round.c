@@ -341,8 +341,9 @@ static int usable(const atl_reach_round *r, const atl_reach_ask *ask) {
     const atl_addr *addr = &ask->reply.observed;
 
     return addr->family == r->family && addr->port != 0 &&
-           scope(addr) <= scope(&ask->server.addr) && !atl_addr_is_link_local(addr) &&
-           !atl_addr_is_unspecified(addr) && !atl_addr_is_multicast(addr);
+           scope(addr) <= scope(&r->known[ask->known].server.addr) &&
+           !atl_addr_is_link_local(addr) && !atl_addr_is_unspecified(addr) &&
+           !atl_addr_is_multicast(addr);
 }
 
 static int was_tried(const atl_reach_round *r, const atl_addr *addr) {
