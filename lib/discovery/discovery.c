@@ -207,35 +207,6 @@ static void ask_for_candidates(atl_discovery *disc) {
     atl_candidates_gather(disc->peers->candidates, 2 * ATL_SECOND);
 }
 
-/* The source address that the system would use towards the Internet. */
-static void source_of(const atl_discovery *disc, uint8_t family, atl_addr *out) {
-    const char *outside = family == 4 ? "192.0.2.1" : "2001:db8::1";
-    atl_addr remote;
-
-    memset(out, 0, sizeof(*out));
-    if (atl_addr_parse_ip(outside, strlen(outside), 9, &remote) == ATLAS_OK &&
-        disc->io->local_for(disc->io->impl, &remote, out) != ATLAS_OK) {
-        memset(out, 0, sizeof(*out));
-    }
-    out->port = 0;
-}
-
-/* Whether this is another network: of much that changes (a second interface, an address that has
- * become usable) the verdict may still hold. */
-static int has_moved(atl_discovery *disc) {
-    atl_addr v4;
-    atl_addr v6;
-    int moved;
-
-    source_of(disc, 4, &v4);
-    source_of(disc, 6, &v6);
-    moved = !atl_addr_equal(&v4, &disc->source4) ||
-            (v4.family == 0 && !atl_addr_equal(&v6, &disc->source6));
-    disc->source4 = v4;
-    disc->source6 = v6;
-    return moved;
-}
-
 int32_t atl_discovery_check(atl_discovery *disc) {
     int32_t rv = disc->n_nodes == 0 ? ATLAS_ERR_NO_BOOTSTRAP : need_reach(disc);
 
@@ -247,7 +218,6 @@ int32_t atl_discovery_check(atl_discovery *disc) {
     }
     if (!disc->checking) {
         disc->checking = 1;
-        (void)has_moved(disc);
         ask_for_candidates(disc);
         atl_seek_servers(disc);
         atl_timer_set(disc->loop, &disc->prime, disc->loop->now + PRIME_PATIENCE);
@@ -420,7 +390,6 @@ static void on_candidates(void *user) {
 
 static void on_network(void *user) {
     atl_discovery *disc = user;
-    int moved = has_moved(disc);
     size_t i;
 
     for (i = 0; i < disc->n_nodes; i++) {
@@ -429,7 +398,7 @@ static void on_network(void *user) {
         }
     }
     if (disc->reach != NULL && disc->primed) {
-        atl_reach_again(disc->reach, moved);
+        atl_reach_again(disc->reach, 1);
     }
     if (disc->autorelay != NULL) {
         atl_autorelay_network_changed(disc->autorelay);
