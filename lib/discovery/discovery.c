@@ -165,6 +165,11 @@ static void on_verdict(void *user, uint8_t family, int changed) {
 
     disc->ops->on_reach(disc->user, family, changed);
     post(disc);
+    /* after each round: bootstrap nodes that know of one another only since then hold this record,
+     * too */
+    if (disc->advertising && !disc->stopped) {
+        atl_seek_nodes_again(disc);
+    }
 }
 
 static int32_t need_reach(atl_discovery *disc) {
@@ -388,7 +393,7 @@ static void on_candidates(void *user) {
     }
 }
 
-static void on_network(void *user) {
+static void on_network(void *user, uint32_t moved) {
     atl_discovery *disc = user;
     size_t i;
 
@@ -398,9 +403,9 @@ static void on_network(void *user) {
         }
     }
     if (disc->reach != NULL && disc->primed) {
-        atl_reach_again(disc->reach, 1);
+        atl_reach_again(disc->reach, moved);
     }
-    if (disc->autorelay != NULL) {
+    if (disc->autorelay != NULL && moved != 0) {
         atl_autorelay_network_changed(disc->autorelay);
     }
     atl_publish_retry(&disc->publish);

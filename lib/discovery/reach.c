@@ -115,13 +115,13 @@ void atl_reach_run(atl_reach *reach, int on) {
     }
 }
 
-void atl_reach_again(atl_reach *reach, int forget_all) {
+void atl_reach_again(atl_reach *reach, uint32_t moved) {
     size_t i;
 
     for (i = 0; i < ATL_COUNT(reach->rounds); i++) {
         atl_reach_round *r = &reach->rounds[i];
 
-        if (forget_all) {
+        if ((moved >> i & 1) != 0) {
             forget(r);
         }
         if (!reach->running) {

@@ -63,8 +63,9 @@ void atl_reach_free(atl_reach *reach); /* NULL is allowed */
 void atl_reach_run(atl_reach *reach, int on);
 /* A round now, whatever the interval: candidates, servers or the network have changed. Rounds begin
  * at most once in two seconds. What a round under way has found so far is kept where it still
- * applies. `forget` 1: the network is another one; verdicts become unknown first. */
-void atl_reach_again(atl_reach *reach, int forget);
+ * applies. `moved`: families (bits: 1 IPv4, 2 IPv6) in which the network is another one; their
+ * verdicts become unknown first. */
+void atl_reach_again(atl_reach *reach, uint32_t moved);
 /* From the endpoint's on_stun hook: 1 when the datagram was a dial-back of ours. */
 int atl_reach_on_stun(atl_reach *reach, const atl_rx *rx);
 

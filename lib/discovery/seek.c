@@ -3,6 +3,7 @@
 #include "discovery/state.h"
 
 #define SEEK_TIMEOUT (2 * ATL_SECOND)
+#define SEEK_AGAIN (20 * ATL_SECOND)
 #define SERVERS_WANTED 8
 #define RELAYS_WANTED 16 /* candidates of each bootstrap node */
 
@@ -67,16 +68,27 @@ static void on_boots_end(void *user, int32_t code) {
     atl_find_check_all(disc);
 }
 
-void atl_seek_nodes(atl_discovery *disc) {
+static void seek_nodes(atl_discovery *disc) {
     static const atl_find_ops ops = {on_boot, on_find_failed, on_boots_end};
 
-    if (disc->sought) {
-        return;
-    }
     disc->sought = 1;
+    disc->sought_at = disc->loop->now;
     if (atl_find_offers(disc, ATLAS_OFFER_BOOTSTRAP, ATL_BOOT_LEARNED, 1, SEEK_TIMEOUT, &ops, disc,
                         &disc->boots_find) != ATLAS_OK) {
         disc->boots_find = NULL;
+    }
+}
+
+void atl_seek_nodes(atl_discovery *disc) {
+    if (!disc->sought) {
+        seek_nodes(disc);
+    }
+}
+
+void atl_seek_nodes_again(atl_discovery *disc) {
+    if (disc->sought && disc->boots_find == NULL &&
+        disc->loop->now >= disc->sought_at + SEEK_AGAIN) {
+        seek_nodes(disc);
     }
 }
 

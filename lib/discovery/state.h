@@ -39,9 +39,10 @@ struct atl_discovery {
     atl_boot_node nodes[ATL_BOOT_MAX];
     size_t n_nodes;
     size_t n_learned;
-    uint8_t sought;   /* others have been asked for once */
-    atl_list finds;   /* atl_find.node */
-    atl_list lookups; /* of dials: lookup.c */
+    uint8_t sought;     /* others have been asked for, */
+    uint64_t sought_at; /* the last time then */
+    atl_list finds;     /* atl_find.node */
+    atl_list lookups;   /* of dials: lookup.c */
     struct atl_finder finder;
     struct atl_peers_watch watch;
 
@@ -83,8 +84,9 @@ int atl_boot_node_usable(const atl_boot_node *node);
 void atl_boot_node_failed(atl_boot_node *node);
 /* A bootstrap node's record was handed out by another: used as well, where there is room. */
 void atl_discovery_learn_node(atl_discovery *disc, const atl_maddr *addr);
-/* seek.c: looks, once, for further bootstrap nodes. */
+/* seek.c: looks for further bootstrap nodes, once; and again, when that is some time ago. */
 void atl_seek_nodes(atl_discovery *disc);
+void atl_seek_nodes_again(atl_discovery *disc);
 /* lookup.c: the finder of dials. */
 void atl_lookup_init(atl_discovery *disc);
 void atl_lookup_free(atl_discovery *disc);

@@ -40,8 +40,9 @@ typedef struct atl_peers_watch {
     void (*on_relay)(void *user, atl_relay_entry *entry);
     /* The list of candidates has changed. */
     void (*on_candidates)(void *user);
-    /* The host's network has changed. */
-    void (*on_network)(void *user);
+    /* The host's network has changed. `moved`: the families in which it is another one, bits (1
+     * IPv4, 2 IPv6); in the others some address or route of the host has come or gone. */
+    void (*on_network)(void *user, uint32_t moved);
     /* Idle mode has begun or ended. */
     void (*on_idle)(void *user, int on);
 } atl_peers_watch;
@@ -72,6 +73,7 @@ typedef struct atl_peers {
     atl_timer settle;           /* the network has changed, and perhaps goes on changing */
     uint64_t changed_at;
     uint64_t host_hash;   /* of the host's addresses, when they were looked at last */
+    atl_addr outside[2];  /* its addresses towards the Internet then: IPv4, IPv6; family 0: none */
     uint8_t only_watched; /* the change was told by the system, not by the application */
     uint8_t idle;
     uint8_t listening;

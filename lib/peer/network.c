@@ -13,6 +13,7 @@
 #define GATHER_AGE (2 * ATL_SECOND)
 #define SETTLE (150 * ATL_MS) /* changes of the host come in bursts */
 #define CHANGE_PAUSE (1 * ATL_SECOND)
+#define ALL_FAMILIES 3u
 
 /* A question to a STUN server on behalf of the candidates. */
 typedef struct question {
@@ -131,26 +132,36 @@ static void mix_addr(uint64_t *hash, const atl_addr *addr) {
     *hash = (*hash ^ addr->family) * UINT64_C(0x100000001b3);
 }
 
-/* The host's addresses, and those that the system would use towards the Internet. */
-static uint64_t host_hash(const atl_peers *peers) {
+/* Looks at the host's addresses, and at those that the system would use towards the Internet. 1:
+ * some are others than the last time; *moved receives the families of which the latter are. */
+static int look(atl_peers *peers, uint32_t *moved) {
     static const char *const OUTSIDE[] = {"192.0.2.1", "2001:db8::1"};
     atl_addr addrs[LOCAL_ADDRS];
     size_t n = peers->io->local_addrs(peers->io->impl, addrs, LOCAL_ADDRS);
     uint64_t hash = UINT64_C(0xcbf29ce484222325);
-    atl_addr remote;
-    atl_addr local;
+    uint64_t before = peers->host_hash;
     size_t i;
 
     for (i = 0; i < n && i < LOCAL_ADDRS; i++) {
         mix_addr(&hash, &addrs[i]);
     }
+    *moved = 0;
     for (i = 0; i < ATL_COUNT(OUTSIDE); i++) {
-        if (atl_addr_parse_ip(OUTSIDE[i], strlen(OUTSIDE[i]), 9, &remote) == ATLAS_OK &&
-            peers->io->local_for(peers->io->impl, &remote, &local) == ATLAS_OK) {
-            mix_addr(&hash, &local);
+        atl_addr remote;
+        atl_addr local;
+
+        memset(&local, 0, sizeof(local));
+        if (atl_addr_parse_ip(OUTSIDE[i], strlen(OUTSIDE[i]), 9, &remote) != ATLAS_OK ||
+            peers->io->local_for(peers->io->impl, &remote, &local) != ATLAS_OK) {
+            memset(&local, 0, sizeof(local));
         }
+        local.port = 0;
+        mix_addr(&hash, &local);
+        *moved |= (uint32_t)!atl_addr_equal(&local, &peers->outside[i]) << i;
+        peers->outside[i] = local;
     }
-    return hash;
+    peers->host_hash = hash;
+    return hash != before;
 }
 
 static void on_watch(void *user) {
@@ -162,7 +173,7 @@ static void on_watch(void *user) {
     }
 }
 
-static void changed(atl_peers *peers) {
+static void changed(atl_peers *peers, uint32_t moved) {
     atl_addr addrs[LOCAL_ADDRS];
     size_t n = peers->io->local_addrs(peers->io->impl, addrs, LOCAL_ADDRS);
     atl_list *node;
@@ -178,20 +189,21 @@ static void changed(atl_peers *peers) {
         atl_paths_network_changed(ATL_CONTAINER(node, atlas_conn, node));
     }
     if (peers->watch != NULL) {
-        peers->watch->on_network(peers->watch->user);
+        peers->watch->on_network(peers->watch->user, moved);
     }
 }
 
 /* The system tells of much that changes nothing here: routes that flap, links of containers. */
 static void on_settle(atl_timer *timer, uint64_t now) {
     atl_peers *peers = timer->user;
-    uint64_t hash = host_hash(peers);
-    int same = hash == peers->host_hash;
+    uint32_t moved;
+    int other = look(peers, &moved);
 
     (void)now;
-    peers->host_hash = hash;
-    if (!same || !peers->only_watched) {
-        changed(peers);
+    if (!peers->only_watched) {
+        changed(peers, ALL_FAMILIES); /* another network may have given the same address */
+    } else if (other) {
+        changed(peers, moved);
     }
 }
 
@@ -252,6 +264,7 @@ int32_t atl_network_open(atl_peers *peers, atl_stun_client *stun) {
         .stun_cancel = stun_cancel,
         .on_change = on_candidates,
     };
+    uint32_t moved;
     int32_t rv;
 
     peers->stun = stun;
@@ -264,7 +277,7 @@ int32_t atl_network_open(atl_peers *peers, atl_stun_client *stun) {
         return rv;
     }
     peers->relays.on_observed = on_relay;
-    peers->host_hash = host_hash(peers);
+    (void)look(peers, &moved);
     if (peers->io->watch != NULL) {
         /* where the system does not tell, the application may: atlas_network_changed() */
         (void)peers->io->watch(peers->io->impl, on_watch, peers);

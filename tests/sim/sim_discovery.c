@@ -175,11 +175,74 @@ static void test_relay_dies(void **state) {
     }
 }
 
+static int unknown(void *user) {
+    const world *w = user;
+
+    return w->nodes[0].found.verdict[0] == ATLAS_REACH_UNKNOWN;
+}
+
+/* Containers, IPv6 addresses that took their time: the network that the verdict is about is the
+ * same. It is looked at again, and what was known stands meanwhile; another network is another
+ * matter. */
+static void test_host_changes(void **state) {
+    static const char *const COME[] = {"172.17.0.1", "fe80::1", "2001:db8:77::1"};
+    static const world_plan PLAN = {
+        .boots = 2, .relays = 4, .nodes = 2, .nat = {SIM_NAT_SYMMETRIC, SIM_NAT_NONE}};
+    size_t i;
+    world w;
+
+    (void)state;
+    world_init(&w, &PLAN, 31);
+    assert_true(world_run(&w, 20, three_serve));
+    for (i = 0; i < ATL_COUNT(COME); i++) {
+        int before = w.nodes[0].found.verdicts;
+
+        sim_host_add_addr(w.nodes[0].host, NULL, COME[i]);
+        assert_false(world_run(&w, 5, unknown));
+        assert_true(w.nodes[0].found.verdicts > before);
+        assert_int_equal(w.nodes[0].found.verdict[0], ATLAS_REACH_PRIVATE);
+        assert_int_equal(w.nodes[0].found.circuits, 3);
+    }
+    sim_host_move(w.nodes[0].host, NULL, "192.0.99.9");
+    assert_true(world_run(&w, 2, unknown));
+    (void)world_run(&w, 5, NULL);
+    assert_int_equal(w.nodes[0].found.verdict[0], ATLAS_REACH_PUBLIC);
+    world_done(&w);
+}
+
+static int on_both(void *user) {
+    const world *w = user;
+
+    return w->nodes[0].found.nodes == 2;
+}
+
+/* A bootstrap node that others hear of only later gets the records of those that are there already:
+ * who knows nothing but its address finds them. */
+static void test_later_bootstrap(void **state) {
+    static const world_plan PLAN = {
+        .boots = 1, .relays = 1, .nodes = 2, .nat = {SIM_NAT_SYMMETRIC}, .quiet = 1};
+    sim_node *later;
+    world w;
+
+    (void)state;
+    world_init(&w, &PLAN, 41);
+    world_start_node(&w, 0);
+    (void)world_run(&w, 10, NULL);
+    assert_int_equal(w.nodes[0].found.nodes, 1);
+    later = &w.nodes[1];
+    assert_int_equal(atlas_bootstrap_add(later->ctx, w.boots[0].addr), ATLAS_OK);
+    assert_int_equal(atlas_bootstrap_start(later->ctx, NULL), ATLAS_OK);
+    assert_int_equal(atlas_advertise(later->ctx, 1), ATLAS_OK);
+    sim_host_touch(later->host);
+    assert_true(world_run(&w, 60, on_both));
+    world_done(&w);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_verdicts),
-        cmocka_unit_test(test_by_id),
-        cmocka_unit_test(test_relay_dies),
+        cmocka_unit_test(test_verdicts),        cmocka_unit_test(test_by_id),
+        cmocka_unit_test(test_relay_dies),      cmocka_unit_test(test_host_changes),
+        cmocka_unit_test(test_later_bootstrap),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

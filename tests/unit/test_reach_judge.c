@@ -156,7 +156,9 @@ static void kept(void **state) {
     assert_int_equal(atl_reach_candidates(w.reach, 6, found, 8), 1);
     assert_int_equal(found[0].verdict, PUBLIC);
     assert_int_equal(found[0].yes, 0);
-    atl_reach_again(w.reach, 1);
+    atl_reach_again(w.reach, 1); /* the other family's network */
+    assert_int_equal(atl_reach_candidates(w.reach, 6, found, 8), 1);
+    atl_reach_again(w.reach, 2);
     assert_int_equal(atl_reach_candidates(w.reach, 6, found, 8), 0);
     reach_until(&w, 20 * ATL_SECOND);
     assert_int_equal(atl_reach_candidates(w.reach, 6, found, 8), 1);
