@@ -50,25 +50,48 @@ static void on_retry(atl_timer *timer, uint64_t now) {
     put(timer->user);
 }
 
-/* The answer to a record that is too old: {"error":"old",...,"seq":N}. 0: none to be found. */
-static uint64_t told_seq(const atl_link_reply *reply) {
-    static const char KEY[] = "\"seq\":";
-    const size_t key_len = sizeof(KEY) - 1;
-    uint64_t seq = 0;
+/* Where that text ends in an answer; 0: it is not there. */
+static size_t find_text(const atl_link_reply *reply, const char *text) {
+    size_t len = strlen(text);
     size_t i;
 
-    for (i = 0; i + key_len < reply->len; i++) {
-        if (memcmp(reply->body + i, KEY, key_len) == 0) {
-            break;
+    for (i = 0; i + len <= reply->len; i++) {
+        if (memcmp(reply->body + i, text, len) == 0) {
+            return i + len;
         }
     }
-    for (i += key_len; i < reply->len && reply->body[i] >= '0' && reply->body[i] <= '9'; i++) {
+    return 0;
+}
+
+/* The answer to a record that is too old: {"error":"old",...,"seq":N}. 0: none to be found. */
+static uint64_t told_seq(const atl_link_reply *reply) {
+    size_t i = find_text(reply, "\"seq\":");
+    uint64_t seq = 0;
+
+    for (; i > 0 && i < reply->len && reply->body[i] >= '0' && reply->body[i] <= '9'; i++) {
         if (seq > INT64_MAX / 10 - 1) {
             return 0;
         }
         seq = seq * 10 + (uint64_t)(reply->body[i] - '0');
     }
     return seq;
+}
+
+/* Why a record is none for it: above all that this host's clock is wrong. */
+static int32_t told_error(const atl_link_reply *reply) {
+    static const struct {
+        const char *text;
+        int32_t code;
+    } ERRORS[] = {{"\"error\":\"expired\"", ATLAS_ERR_RECORD_EXPIRED},
+                  {"\"error\":\"future\"", ATLAS_ERR_RECORD_FUTURE}};
+    size_t i;
+
+    for (i = 0; i < ATL_COUNT(ERRORS); i++) {
+        if (find_text(reply, ERRORS[i].text) > 0) {
+            return ERRORS[i].code;
+        }
+    }
+    return ATLAS_ERR_HTTP;
 }
 
 /* A clock that was ahead, or another program with this key, has used higher numbers. They are
@@ -95,6 +118,8 @@ static int32_t code_of(atl_published *at, const atl_link_reply *reply) {
     switch (reply->status) {
     case 200:
         return ATLAS_OK;
+    case 400:
+        return told_error(reply);
     case 409:
         return count_on(at, reply);
     case 429:
