@@ -1,6 +1,6 @@
 """Hosts and NATs out of network namespaces and nftables.
 
-A public network (203.0.113.0/24, a bridge in a namespace of its own) with servers on it, and nodes that are either on it themselves or
+A public network (203.0.113.0/24, a bridge in a namespace of its own; servers may be in other networks of it) with servers on it, and nodes that are either on it themselves or
 behind a router that translates addresses. sandbox.py has made room for it: names are the lab's own.
 
 Routers can be made to forget, to take another address, and to lose packets; nodes can move to another router."""
@@ -8,6 +8,8 @@ import shlex
 import subprocess
 
 PUBLIC = "203.0.113"
+# Other networks of the same public bridge, with a router between them, for servers that are to be independent of one another.
+ELSEWHERE = ("198.51.100", "192.0.2", "198.18.1", "198.18.2", "198.18.3", "198.18.4")
 CARRIER = "100.64"
 
 # What a router does to UDP. Its input policy is drop: an unsolicited packet that were accepted would change the mapping that the
@@ -112,6 +114,7 @@ class Lab:
         self.hosts = []
         self.access = {}
         self.rebound = 0
+        self.networks = {PUBLIC}
         self.space("inet")
         self.ip("inet", "link add br0 type bridge", "link set br0 up", f"addr add {PUBLIC}.1/24 dev br0")
 
@@ -138,20 +141,29 @@ class Lab:
         self.ip(a, f"link set {a_dev} up")
         self.ip(b, f"link set {b_dev} up")
 
-    def plug(self, name, dev, last, rate=""):
-        """A device of `name` on the public bridge, with that last byte of the address."""
-        self.cable(name, dev, "inet", f"p{last}")
-        self.ip("inet", f"link set p{last} master br0")
-        if rate:
-            sh(f"tc -n inet qdisc add dev p{last} root tbf rate {rate} burst 64k latency 20ms")
-        self.ip(name, f"addr add {PUBLIC}.{last}/24 dev {dev}")
-        return f"{PUBLIC}.{last}"
+    def open_network(self, network):
+        """Makes that network of the public bridge, if it is not there."""
+        if network not in self.networks:
+            self.networks.add(network)
+            self.run("inet", "sysctl -qw net.ipv4.ip_forward=1 net.ipv4.conf.all.send_redirects=0 net.ipv4.conf.br0.send_redirects=0")
+            self.ip("inet", f"addr add {network}.1/24 dev br0")
 
-    def public_host(self, name, last, rate=""):
+    def plug(self, name, dev, last, rate="", network=PUBLIC):
+        """A device of `name` on the public bridge, with that last byte of the address."""
+        port = f"p{last}" if network == PUBLIC else f"p{network.replace('.', '')}{last}"
+        self.cable(name, dev, "inet", port)
+        self.ip("inet", f"link set {port} master br0")
+        if rate:
+            sh(f"tc -n inet qdisc add dev {port} root tbf rate {rate} burst 64k latency 20ms")
+        self.ip(name, f"addr add {network}.{last}/24 dev {dev}")
+        return f"{network}.{last}"
+
+    def public_host(self, name, last, rate="", network=PUBLIC):
         """A host with a public address, which is returned."""
+        self.open_network(network)
         self.space(name)
-        address = self.plug(name, "eth0", last, rate)
-        self.ip(name, f"route add default via {PUBLIC}.1")
+        address = self.plug(name, "eth0", last, rate, network)
+        self.ip(name, f"route add default via {network}.1")
         return address
 
     def router(self, name, kind):
