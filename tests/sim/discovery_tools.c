@@ -178,7 +178,9 @@ void forge_addr(forged *f, const char *format, ...) {
     vsnprintf(text, sizeof(text), format, args);
     va_end(args);
     assert_true(f->record.n_addrs < ATL_RECORD_ADDRS);
-    assert_int_equal(atl_maddr_parse(text, &f->record.addrs[f->record.n_addrs++]), ATLAS_OK);
+    if (atl_maddr_parse(text, &f->record.addrs[f->record.n_addrs++]) != ATLAS_OK) {
+        fail_msg("%s cannot be parsed", text);
+    }
 }
 
 void forge_sign(forged *f, sim_node *clock, int64_t ago) {
