@@ -50,6 +50,7 @@ struct atl_discovery {
     uint8_t checking;    /* reachability is of interest */
     uint8_t advertising; /* and this node wants to be found */
     uint8_t stopped;     /* no more: the context shuts down */
+    uint8_t relaying;    /* relays are chosen */
     uint8_t offering;    /* the owner was told to serve as a relay */
     uint8_t wanting;     /* autorelay waits for candidates */
     atl_addr source4;    /* towards the Internet, when the network was looked at last */
