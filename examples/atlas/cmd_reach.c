@@ -6,11 +6,13 @@
 
 #define WAIT_MS 10000
 #define OTHER_MS 3000 /* for the other family, which may have no servers */
+#define ROUND_MS 1000 /* for the rest of a round that has come to a verdict */
 
 typedef struct reach {
     uint64_t ends;
     int told[2];    /* IPv4, IPv6: a round has ended, or has come to a verdict */
     int decided[2]; /* the verdict is another than unknown */
+    int answered;   /* by any server */
     FILE *held[2];  /* what is printed at the end: the newest of each */
     char *text[2];
     size_t len[2];
@@ -36,8 +38,9 @@ static void finish(app *a) {
     reach *r = a->user;
 
     print_all(a);
-    if (!r->told[0] && !r->told[1] && !a->stopping) {
-        out_error(&a->out, ATLAS_ERR_TIMEOUT, "no server has answered in time");
+    if (!r->answered && !a->stopping) {
+        out_error(&a->out, ATLAS_ERR_TIMEOUT,
+                  "no server has answered: UDP is blocked here, or the bootstrap nodes are down");
     }
     app_finish(a, r->decided[0] || r->decided[1] ? EXIT_DONE : EXIT_FAILED);
 }
@@ -69,11 +72,15 @@ static void on_reach(void *user, atlas_ctx *ctx, const struct atlas_reach_event 
     hold(a, family, event);
     r->told[family] = 1;
     r->decided[family] = event->verdict != ATLAS_REACH_UNKNOWN;
-    if (r->told[0] && r->told[1]) {
+    r->answered |= event->servers > 0;
+    /* with one family there is nothing to wait for but the end of its round */
+    if ((r->told[0] && r->told[1]) ||
+        (a->opt.family != 0 && r->decided[family] && event->verdict == event->before)) {
         finish(a);
         return;
     }
-    until = atlas_now(a->ctx) + OTHER_MS * NS_PER_MS;
+    until = atlas_now(a->ctx) +
+            (a->opt.family != 0 && r->decided[family] ? ROUND_MS : OTHER_MS) * NS_PER_MS;
     a->tick_at = until < r->ends ? until : r->ends;
 }
 

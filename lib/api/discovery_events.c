@@ -83,7 +83,16 @@ static uint32_t count_servers(const reach_view *v, size_t n) {
 static void explain(reach_view *v, const atlas_reach_event *event) {
     static const char *const VERDICTS[] = {"not known", "public", "private"};
 
-    (void)snprintf(v->text, sizeof(v->text), "IPv%u is %s: %u server%s answered of %llu address%s",
+    if (event->servers == 0) {
+        int moved = event->verdict != event->before && event->evidence_count == 0;
+
+        (void)snprintf(v->text, sizeof(v->text), "IPv%u is %s: %s", (unsigned)event->family,
+                       VERDICTS[event->verdict],
+                       moved ? "the network is another one" : "no server has answered");
+        return;
+    }
+    (void)snprintf(v->text, sizeof(v->text),
+                   "IPv%u is %s: %u server%s answered, %llu address%s tried",
                    (unsigned)event->family, VERDICTS[event->verdict], (unsigned)event->servers,
                    event->servers == 1 ? "" : "s", (unsigned long long)event->addr_count,
                    event->addr_count == 1 ? "" : "es");

@@ -6,6 +6,7 @@
 
 #define INTERVAL_MIN (30 * ATL_SECOND)
 #define INTERVAL_MAX (30 * 60 * ATL_SECOND)
+#define RETRY_MIN (4 * ATL_SECOND)
 #define ROUND_GAP (2 * ATL_SECOND) /* from the beginning of one to that of the next */
 
 /* ---- events ---- */
@@ -47,13 +48,35 @@ static void wait_interval(atl_reach_round *r) {
     r->interval = r->interval > INTERVAL_MAX / 2 ? INTERVAL_MAX : 2 * r->interval;
 }
 
+static int has_answer(const atl_reach_round *r) {
+    size_t i;
+
+    for (i = 0; i < r->n_asks && r->asks[i].state != ATL_REACH_REPLIED; i++) {
+    }
+    return i < r->n_asks;
+}
+
+/* Nothing is known, and nobody has answered: the network may not be up yet, or the servers. */
+static void wait_retry(atl_reach_round *r) {
+    r->retry = r->retry == 0 ? RETRY_MIN : 2 * r->retry;
+    r->retry = r->retry > INTERVAL_MIN ? INTERVAL_MIN : r->retry;
+    wait_for(r, r->reach->config.loop->now + vary(r, r->retry));
+}
+
 void atl_reach_over(atl_reach_round *r, int changed) {
+    int silent = r->verdict == ATLAS_REACH_UNKNOWN && !has_answer(r);
+
     if (changed) {
         r->interval = INTERVAL_MIN;
+    }
+    if (!silent) {
+        r->retry = 0;
     }
     if (r->again) {
         r->again = 0;
         wait_for(r, r->reach->config.loop->now);
+    } else if (silent) {
+        wait_retry(r);
     } else {
         wait_interval(r);
     }
@@ -103,6 +126,7 @@ void atl_reach_run(atl_reach *reach, int on) {
         atl_reach_round *r = &reach->rounds[i];
 
         r->interval = INTERVAL_MIN;
+        r->retry = 0;
         r->again = 0;
         if (on) {
             wait_for(r, reach->config.loop->now);
@@ -128,6 +152,7 @@ void atl_reach_again(atl_reach *reach, uint32_t moved) {
             continue;
         }
         r->interval = INTERVAL_MIN;
+        r->retry = 0;
         if (r->on) {
             r->again = 1;
         } else {

@@ -79,6 +79,7 @@ struct atl_reach_round {
     uint8_t again;    /* another round was wanted while this one was under way */
     uint64_t started; /* the last round; 0: none */
     uint64_t interval;
+    uint64_t retry; /* the last wait after a round in which nobody answered; 0: none */
     atl_timer timer;
 
     /* events */

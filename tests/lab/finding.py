@@ -7,6 +7,11 @@ from nodes import Failed, json_lines, multiaddr, now, with_id
 from topology import ELSEWHERE, PUBLIC
 
 
+def network_of(address):
+    """The /24 of an address."""
+    return address.rsplit(".", 1)[0]
+
+
 class Server:
     """A bootstrap node or a relay on a public host of its own."""
 
@@ -20,11 +25,11 @@ class Server:
         self.command = ()
         self.process = None
 
-    def second_address(self, last, network=PUBLIC):
-        """One more address for this host, which is returned."""
-        self.world.lab.open_network(network)
-        self.world.lab.ip(self.name, f"addr add {network}.{last}/24 dev eth0")
-        return f"{network}.{last}"
+    def second_address(self, last):
+        """One more address for this host, in the same network: it is never the source of what is sent without one."""
+        address = f"{network_of(self.address)}.{last}"
+        self.world.lab.ip(self.name, f"addr add {address}/24 dev eth0")
+        return address
 
     def start(self, *command):
         """atlas relay, or atlas bootstrap, with these options. Without any: the same as before."""
@@ -75,11 +80,6 @@ def is_published(event):
 def circuits(addrs):
     """Ids of the relays that a record names."""
     return {addr.split("/p2p-circuit")[0].rsplit("/", 1)[1] for addr in addrs if "/p2p-circuit" in addr}
-
-
-def network_of(address):
-    """The /24 of an address."""
-    return address.rsplit(".", 1)[0]
 
 
 def records(node, boot, *words):

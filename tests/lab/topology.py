@@ -227,6 +227,20 @@ class Lab:
         for router in self.access[name].routers:
             self.run(router, "conntrack -F")
 
+    def set_filter(self, name, on):
+        """The router of a host, of an open kind, lets in nothing any more that nobody has asked for; or does so again."""
+        if on:
+            self.run(self.edge(name), "nft -f -", """
+table ip closed {
+    chain strangers {
+        type filter hook prerouting priority -150;
+        iifname "wan" meta l4proto udp ct state new drop
+    }
+}
+""")
+        else:
+            self.run(self.edge(name), "nft delete table ip closed")
+
     def rebind(self, name):
         """The same, and every mapping gets another port than before."""
         self.rebound += 1

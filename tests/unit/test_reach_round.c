@@ -251,7 +251,7 @@ static void bounds(void **state) {
         w.candidates[i].port = (uint16_t)(5000 + i);
     }
     atl_reach_run(w.reach, 1);
-    reach_until(&w, 10 * ATL_SECOND);
+    reach_until(&w, 5 * ATL_SECOND);
     assert_int_equal(w.last_candidates, ATL_REACH_CANDIDATES);
     assert_int_equal(w.asks, 15);
     assert_int_equal(w.cancels, 15);
