@@ -68,6 +68,7 @@ struct sim_node {
     int connected;
     int closed;
     int32_t close_code;
+    uint64_t close_app; /* the application's code */
     char close_text[2048];
     int attempts_failed;
     int32_t attempt_code;       /* of the last that failed */
