@@ -1,4 +1,4 @@
-/* minimal TARGET TEXT: sends one message to a peer and waits for its acknowledgement. */
+/* minimal BOOTSTRAP PEER TEXT: finds a peer by its id and sends it one message. */
 #include <atlas/atlas.h>
 #include <stdio.h>
 #include <string.h>
@@ -24,8 +24,9 @@ int main(int argc, char **argv) {
     atlas_ctx *ctx;
     atlas_conn *conn;
 
-    if (argc != 3 || atlas_new(NULL, NULL, &ctx) != ATLAS_OK ||
-        atlas_dial(ctx, argv[1], 0, &cb, argv[2], &conn) != ATLAS_OK) {
+    if (argc != 4 || atlas_new(NULL, NULL, &ctx) != ATLAS_OK ||
+        atlas_bootstrap_add(ctx, argv[1]) != ATLAS_OK ||
+        atlas_dial(ctx, argv[2], 0, &cb, argv[3], &conn) != ATLAS_OK) {
         return 2;
     }
     while (exit_code < 0) {

@@ -387,10 +387,12 @@ class Cycles(Case):
             node.listen()
             conn = node.dial(f"/ip4/127.0.0.1/udp/9/quic-v1/p2p/{SEED_ID}")
             stun = node.stun_probe(["127.0.0.1:9"])
+            node.bootstrap_add(f"/ip4/127.0.0.1/udp/9/quic-v1/p2p/{SEED_ID}")
+            query = node.lookup(SEED_ID)
             if i % 2:
                 node.close()
-                self.assertTrue(conn.closed and stun.closed)
-            del node, conn, stun  # half of them are freed by the collector alone
+                self.assertTrue(conn.closed and stun.closed and query.closed)
+            del node, conn, stun, query  # half of them are freed by the collector alone
         self.assertEqual(self.census(), before)
 
 

@@ -21,7 +21,12 @@ static void finish(app *a, int32_t code, const char *text) {
         app_finish(a, s->found > 0 ? EXIT_DONE : EXIT_FAILED);
         return;
     }
-    if (s->peer == NULL) {
+    if (s->peer == NULL && code == ATLAS_ERR_RECORD_NOT_FOUND) {
+        out_error(&a->out, code, "no bootstrap node knows anybody who offers %s",
+                  a->opt.offer == ATLAS_OFFER_RELAY       ? "relay"
+                  : a->opt.offer == ATLAS_OFFER_BOOTSTRAP ? "bootstrap"
+                                                          : "dialback");
+    } else if (s->peer == NULL) {
         out_error(&a->out, code, "nobody was found: %s", text);
     } else if (code == ATLAS_ERR_RECORD_NOT_FOUND) {
         out_error(&a->out, code, "no bootstrap node knows where %s is", s->peer);

@@ -81,14 +81,19 @@ static void on_result(void *user, atlas_stun *probe, const atlas_stun_result *re
 size_t probe_relays(app *a, const char **servers) {
     atlas_relay_event relay = {.size = sizeof(relay)};
     size_t count = 0;
+    size_t i;
 
     while (count < MAX_REPEATED && atlas_relay_info(a->ctx, (uint32_t)count, &relay) == ATLAS_OK) {
         servers[count++] = relay.addr;
     }
+    for (i = 0; i < a->opt.nodes.count && count < MAX_REPEATED; i++) {
+        servers[count++] = a->opt.nodes.items[i];
+    }
     return count;
 }
 
-/* Those named, else those configured, else the relays: they answer STUN on their port. */
+/* Those named, else those configured, else the relays and the bootstrap nodes of the command line:
+ * they answer STUN on their port. */
 int32_t probe_start(app *a, atlas_stun_cb cb, int *none) {
     const char *servers[MAX_REPEATED];
     atlas_stun_options how = {.size = sizeof(how), .timeout_ms = a->opt.timeout_ms};

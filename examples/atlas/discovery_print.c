@@ -215,11 +215,18 @@ static void evidence_line(out *o, const atlas_reach_evidence *said) {
 
 void discovery_print_reach(app *a, const atlas_reach_event *e, int whole) {
     out *o = &a->out;
+    char text[64];
     uint64_t i;
 
     json_reach(o, e);
+    if (e->addr_count == 0) {
+        (void)snprintf(text, sizeof(text), "no address is known that strangers could try");
+    } else {
+        (void)snprintf(text, sizeof(text), "%u server%s answered", (unsigned)e->servers,
+                       e->servers == 1 ? "" : "s");
+    }
     out_close(o, "reachability over IPv%u: %s (%s)", (unsigned)e->family, verdict_name(e->verdict),
-              e->text);
+              text);
     for (i = 0; i < e->addr_count && whole; i++) {
         more(o, "%s: %s, %u yes, %u no", e->addrs[i].addr, verdict_name(e->addrs[i].verdict),
              (unsigned)e->addrs[i].yes, (unsigned)e->addrs[i].no);
@@ -309,8 +316,9 @@ static void advertise_lines(out *o, const struct atlas_advertise_event *event) {
     char text[64];
     uint64_t i;
 
-    out_close(o, "record %s: %s; offers %s", state_name(event->state), event->text,
-              offers_text(event->offers, text, sizeof(text)));
+    out_close(o, "record %s: %s%s%s", state_name(event->state), event->text,
+              event->offers != 0 ? "; offers " : "",
+              event->offers != 0 ? offers_text(event->offers, text, sizeof(text)) : "");
     for (i = 0; i < event->addr_count; i++) {
         more(o, "%s", event->addrs[i]);
     }
@@ -334,7 +342,7 @@ static void on_advertise(void *user, atlas_ctx *ctx, const struct atlas_advertis
     out_str(o, "text", event->text);
     if (o->json) {
         out_close(o, NULL);
-    } else if (event->state != ATLAS_ADVERTISE_PENDING && !is_told(event)) {
+    } else if (event->state != ATLAS_ADVERTISE_PENDING && !a->stopping && !is_told(event)) {
         advertise_lines(o, event);
     }
 }

@@ -37,8 +37,13 @@ void atl_ctx_discovery_options(atlas_ctx *ctx) {
 static void on_own_record(void *user, const uint8_t *data, size_t len) {
     const atlas_ctx *ctx = user;
 
-    if (ctx->registry != NULL) {
+    if (ctx->registry == NULL) {
+        return;
+    }
+    if (len > 0) {
         (void)atl_registry_http_put_own(ctx->registry, data, len);
+    } else {
+        (void)atl_registry_http_delete_own(ctx->registry, &ctx->self);
     }
 }
 

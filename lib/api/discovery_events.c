@@ -150,6 +150,10 @@ static int same_state(const atl_advertise_state *a, const atl_advertise_state *b
 static void explain_state(const atl_advertise_state *state, char *text, size_t cap) {
     switch (state->state) {
     case ATLAS_ADVERTISE_PUBLISHED:
+        if (state->total == 0) {
+            (void)snprintf(text, cap, "this bootstrap node has its own record");
+            break;
+        }
         (void)snprintf(text, cap, "%u of %u bootstrap nodes have the record",
                        (unsigned)state->nodes, (unsigned)state->total);
         break;

@@ -149,4 +149,5 @@ void atl_options_registry(const atl_options *options, atl_record_store_limits *o
     out->max_records = options->u64[ATLAS_OPT_REGISTRY_MAX_RECORDS];
     out->max_per_ipv4 = options->u64[ATLAS_OPT_REGISTRY_MAX_PER_IPV4];
     out->max_per_ipv6_64 = options->u64[ATLAS_OPT_REGISTRY_MAX_PER_IPV6_64];
+    out->drift = options->drift_s;
 }

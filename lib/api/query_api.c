@@ -241,7 +241,11 @@ static void tell(atlas_query *query, const atl_record_cached *record, uint32_t s
 
 static void on_record(void *user, const atl_record_cached *record, const atl_boot_node *from,
                       uint64_t rtt) {
-    tell(user, record, ATLAS_RECORD_BOOTSTRAP, atl_boot_node_text(from), rtt);
+    if (from == NULL) {
+        tell(user, record, ATLAS_RECORD_CACHE, "", 0);
+    } else {
+        tell(user, record, ATLAS_RECORD_BOOTSTRAP, atl_boot_node_text(from), rtt);
+    }
 }
 
 static void on_failed(void *user, const atl_boot_node *from, int32_t code, const char *text) {

@@ -261,8 +261,14 @@ static int needs_relays(const atl_discovery *disc) {
     if (!disc->advertising || !disc->peers->limits.enable_relay || disc->limits->autorelay == 0) {
         return 0;
     }
-    return disc->limits->autorelay == 2 || v4 == ATLAS_REACH_PRIVATE ||
-           (v4 == ATLAS_REACH_UNKNOWN && verdict(disc, 6) == ATLAS_REACH_PRIVATE);
+    if (disc->limits->autorelay == 2 || v4 == ATLAS_REACH_PRIVATE) {
+        return 1;
+    }
+    if (v4 == ATLAS_REACH_UNKNOWN && verdict(disc, 6) != ATLAS_REACH_PUBLIC) {
+        /* on another network they are kept until the node is known to be public there */
+        return verdict(disc, 6) == ATLAS_REACH_PRIVATE || disc->relaying;
+    }
+    return 0;
 }
 
 /* ---- the own record ---- */
@@ -290,10 +296,11 @@ void atl_discovery_state(const atl_discovery *disc, atl_advertise_state *out) {
             out->code = at->code;
         }
     }
-    out->state = !publish->on                            ? ATLAS_ADVERTISE_OFF
-                 : out->nodes > 0                        ? ATLAS_ADVERTISE_PUBLISHED
-                 : failed > 0 && failed == disc->n_nodes ? ATLAS_ADVERTISE_FAILED
-                                                         : ATLAS_ADVERTISE_PENDING;
+    out->state = !publish->on                                    ? ATLAS_ADVERTISE_OFF
+                 : atl_discovery_is_first(disc) && out->seq != 0 ? ATLAS_ADVERTISE_PUBLISHED
+                 : out->nodes > 0                                ? ATLAS_ADVERTISE_PUBLISHED
+                 : failed > 0 && failed == disc->n_nodes         ? ATLAS_ADVERTISE_FAILED
+                                                                 : ATLAS_ADVERTISE_PENDING;
     if (out->state != ATLAS_ADVERTISE_FAILED) {
         out->code = ATLAS_OK;
     }
@@ -315,6 +322,11 @@ static void on_update(atl_task *task) {
     atl_discovery *disc = task->user;
     int relays = needs_relays(disc) && !disc->stopped;
 
+    disc->relaying = (uint8_t)relays;
+    if (disc->advertising && !disc->checking && !disc->stopped && disc->n_nodes > 0) {
+        /* the first bootstrap node is no longer alone */
+        (void)atl_discovery_check(disc);
+    }
     if (disc->wanting) {
         disc->wanting = 0;
         if (disc->autorelay != NULL) {

@@ -37,7 +37,8 @@ typedef struct atl_discovery_ops {
     void (*on_autorelay)(void *user, const atl_autorelay_event *event);
     /* This node can be reached by strangers and is to offer a relay (1), or no longer (0). */
     void (*on_offer)(void *user, int on);
-    /* The own record is another one: for a registry of this node itself. */
+    /* The own record is another one: for a registry of this node itself. len 0: it is taken back.
+     */
     void (*on_own_record)(void *user, const uint8_t *data, size_t len);
 } atl_discovery_ops;
 

@@ -131,7 +131,9 @@ static int32_t take(ask *at, const uint8_t *data, size_t len, uint64_t rtt) {
     find->found = 1;
     at->got++;
     if (!find->cancelled) {
-        find->ops->on_record(find->user, &newest, at->node, rtt);
+        /* one that hands out an old record has not the new one that is told instead */
+        find->ops->on_record(find->user, &newest, rv == ATLAS_ERR_RECORD_OLD ? NULL : at->node,
+                             rtt);
     }
     return ATLAS_OK;
 }

@@ -12,6 +12,7 @@
 #define BACKOFF_MIN (1 * ATL_SECOND)
 #define BACKOFF_MAX (60 * ATL_SECOND)
 #define PATH_CAP 128
+#define AHEAD_MAX 2 /* who goes on claiming to know a newer record lies */
 
 static void put(atl_published *at);
 
@@ -46,23 +47,45 @@ static void later(atl_published *at) {
 }
 
 static void on_retry(atl_timer *timer, uint64_t now) {
+    atl_published *at = timer->user;
+
     (void)now;
-    put(timer->user);
+    at->again = 1;
+    put(at);
 }
 
-/* The answer to a record that is too old: {"error":"old",...,"seq":N}. 0: none to be found. */
-static uint64_t told_seq(const atl_link_reply *reply) {
-    static const char KEY[] = "\"seq\":";
-    const size_t key_len = sizeof(KEY) - 1;
-    uint64_t seq = 0;
+/* It may forget the record before it is renewed here: it holds records for a shorter time, or has
+ * begun anew. */
+static void plan_again(atl_published *at, uint64_t ttl) {
+    atl_discovery *disc = at->node->disc;
+    uint64_t wait = ATL_PUBLISH_AGAIN;
+
+    if (ttl > 0 && ttl < ATL_RECORD_LIFETIME_MAX && ttl * ATL_SECOND / 2 < wait) {
+        wait = ttl * ATL_SECOND / 2;
+    }
+    atl_timer_set(disc->loop, &at->retry, disc->loop->now + jitter(disc, wait));
+}
+
+/* Where that text ends in an answer; 0: it is not there. */
+static size_t find_text(const atl_link_reply *reply, const char *text) {
+    size_t len = strlen(text);
     size_t i;
 
-    for (i = 0; i + key_len < reply->len; i++) {
-        if (memcmp(reply->body + i, KEY, key_len) == 0) {
-            break;
+    for (i = 0; i + len <= reply->len; i++) {
+        if (memcmp(reply->body + i, text, len) == 0) {
+            return i + len;
         }
     }
-    for (i += key_len; i < reply->len && reply->body[i] >= '0' && reply->body[i] <= '9'; i++) {
+    return 0;
+}
+
+/* A number in the answer, which is JSON: {"error":"old",...,"seq":N}, {"ttl":N}. 0: none to be
+ * found. */
+static uint64_t told_number(const atl_link_reply *reply, const char *key) {
+    size_t i = find_text(reply, key);
+    uint64_t seq = 0;
+
+    for (; i > 0 && i < reply->len && reply->body[i] >= '0' && reply->body[i] <= '9'; i++) {
         if (seq > INT64_MAX / 10 - 1) {
             return 0;
         }
@@ -71,19 +94,36 @@ static uint64_t told_seq(const atl_link_reply *reply) {
     return seq;
 }
 
+/* Why a record is none for it: above all that this host's clock is wrong. */
+static int32_t told_error(const atl_link_reply *reply) {
+    static const struct {
+        const char *text;
+        int32_t code;
+    } ERRORS[] = {{"\"error\":\"expired\"", ATLAS_ERR_RECORD_EXPIRED},
+                  {"\"error\":\"future\"", ATLAS_ERR_RECORD_FUTURE}};
+    size_t i;
+
+    for (i = 0; i < ATL_COUNT(ERRORS); i++) {
+        if (find_text(reply, ERRORS[i].text) > 0) {
+            return ERRORS[i].code;
+        }
+    }
+    return ATLAS_ERR_HTTP;
+}
+
 /* A clock that was ahead, or another program with this key, has used higher numbers. They are
  * believed as far as a clock may be wrong: nobody may use up the numbers that there are. */
 static int32_t count_on(atl_published *at, const atl_link_reply *reply) {
     atl_discovery *disc = at->node->disc;
     int64_t wall = atl_env_wall_ms(disc->env);
     uint64_t most = (wall < 0 ? 0 : (uint64_t)wall) + ATL_RECORD_LIFETIME_MAX * 1000;
-    uint64_t seq = told_seq(reply);
+    uint64_t seq = told_number(reply, "\"seq\":");
 
     if (seq < at->asked || seq > most) {
         return ATLAS_ERR_BOOTSTRAP;
     }
-    if (seq > disc->publish.floor) {
-        disc->publish.floor = seq;
+    if (seq >= disc->publish.floor) {
+        disc->publish.floor = seq + 1;
     }
     return ATLAS_ERR_RECORD_OLD;
 }
@@ -95,6 +135,8 @@ static int32_t code_of(atl_published *at, const atl_link_reply *reply) {
     switch (reply->status) {
     case 200:
         return ATLAS_OK;
+    case 400:
+        return told_error(reply);
     case 409:
         return count_on(at, reply);
     case 429:
@@ -115,11 +157,13 @@ static void on_put(void *user, const atl_link_reply *reply) {
     at->code = code;
     if (code == ATLAS_OK) {
         at->failures = 0;
+        at->ahead = 0;
+        at->again = 0;
         at->seq = at->asked;
-        if (at->seq != disc->publish.seq) {
-            put(at);
-        }
-    } else if (code == ATLAS_ERR_RECORD_OLD) {
+        plan_again(at, told_number(reply, "\"ttl\":"));
+        put(at);
+    } else if (code == ATLAS_ERR_RECORD_OLD && at->ahead < AHEAD_MAX) {
+        at->ahead++;
         atl_timer_set(disc->loop, &disc->publish.sign, disc->loop->now + ATL_PUBLISH_SOON);
     } else {
         atl_log(disc->env, ATLAS_LOG_INFO, "%s does not take the record: %s (%d)", at->node->text,
@@ -129,6 +173,15 @@ static void on_put(void *user, const atl_link_reply *reply) {
     disc->ops->on_advertise(disc->user);
 }
 
+/* Whether the record may still be shown: its time is neither to come nor half over. */
+static int is_fresh(const atl_publish *publish) {
+    const atl_record_head *head = &publish->current.head;
+    int64_t wall = atl_env_wall_ms(publish->disc->env);
+    uint64_t now = wall < 0 ? 0 : (uint64_t)wall / 1000;
+
+    return now + 1 >= head->issued && now <= head->issued + head->lifetime / 2;
+}
+
 static void put(atl_published *at) {
     atl_discovery *disc = at->node->disc;
     atl_publish *publish = &disc->publish;
@@ -136,9 +189,15 @@ static void put(atl_published *at) {
     atl_link *link;
     int32_t rv;
 
-    atl_timer_clear(disc->loop, &at->retry);
     if (!publish->on || publish->paused || publish->len == 0 || at->request != NULL ||
-        at->seq == publish->seq) {
+        (at->seq == publish->seq && !at->again)) {
+        return;
+    }
+    atl_timer_clear(disc->loop, &at->retry);
+    if (!is_fresh(publish)) {
+        /* the clock was set, or the machine has slept */
+        publish->renewing = 1;
+        atl_timer_set(disc->loop, &publish->sign, disc->loop->now);
         return;
     }
     records_path(disc, path);
@@ -208,6 +267,7 @@ static void make(atl_publish *publish, const atl_record *record) {
         return;
     }
     publish->current = next;
+    publish->renewing = 0;
     publish->len = len;
     publish->seq = next.head.seq;
     publish->floor = next.head.seq;
@@ -231,7 +291,8 @@ static void on_sign(atl_timer *timer, uint64_t now) {
     memset(&record, 0, sizeof(record));
     atl_discovery_collect(publish->disc, &record);
     /* somebody has a higher number, or there is something else to say */
-    if (publish->seq != publish->floor || !same(&record, &publish->current) || publish->seq == 0) {
+    if (publish->renewing || publish->seq != publish->floor || publish->seq == 0 ||
+        !same(&record, &publish->current)) {
         make(publish, &record);
     }
 }
@@ -270,20 +331,43 @@ void atl_publish_update(atl_publish *publish) {
     atl_timer_set(disc->loop, &publish->sign, at);
 }
 
+/* Nothing wakes the loop while it is paused. */
+static void stop_timers(atl_publish *publish) {
+    size_t i;
+
+    atl_timer_clear(publish->disc->loop, &publish->sign);
+    atl_timer_clear(publish->disc->loop, &publish->renew);
+    for (i = 0; i < publish->disc->n_nodes; i++) {
+        atl_timer_clear(publish->disc->loop, &publish->disc->nodes[i].published.retry);
+    }
+}
+
+static void put_all_again(atl_publish *publish) {
+    size_t i;
+
+    for (i = 0; i < publish->disc->n_nodes; i++) {
+        publish->disc->nodes[i].published.again = 1;
+    }
+    put_all(publish);
+}
+
 void atl_publish_pause(atl_publish *publish, int on) {
     publish->paused = on != 0;
+    if (on) {
+        stop_timers(publish);
+    }
     if (!on && publish->on) {
         atl_publish_update(publish);
         if (publish->len > 0 && publish->renew.deadline == ATLAS_NO_DEADLINE) {
             on_renew(&publish->renew, publish->disc->loop->now);
         }
-        put_all(publish);
+        put_all_again(publish);
     }
 }
 
 void atl_publish_retry(atl_publish *publish) {
     if (publish->on) {
-        put_all(publish);
+        put_all_again(publish);
     }
 }
 
@@ -295,6 +379,7 @@ static void on_deleted(void *user, const atl_link_reply *reply) {
 
     (void)reply;
     at->request = NULL;
+    at->deleting = 0;
     at->seq = 0;
     publish->deletes--;
     if (publish->on) {
@@ -307,6 +392,9 @@ static void delete_from(atl_published *at) {
     char path[PATH_CAP];
     atl_link *link;
 
+    if (at->deleting) {
+        return;
+    }
     if (at->request != NULL) {
         /* it may have arrived already */
         atl_link_cancel(at->request);
@@ -319,6 +407,7 @@ static void delete_from(atl_published *at) {
         atl_link_ask(link, "DELETE", path, NULL, 0, DELETE_TIMEOUT, on_deleted, at, &at->request) ==
             ATLAS_OK) {
         disc->publish.deletes++;
+        at->deleting = 1;
     }
     at->seq = 0;
 }
@@ -335,16 +424,15 @@ void atl_publish_set(atl_publish *publish, int on) {
         atl_publish_update(publish);
         return;
     }
-    atl_timer_clear(disc->loop, &publish->sign);
-    atl_timer_clear(disc->loop, &publish->renew);
+    stop_timers(publish);
     for (i = 0; i < disc->n_nodes; i++) {
-        atl_timer_clear(disc->loop, &disc->nodes[i].published.retry);
         delete_from(&disc->nodes[i].published);
     }
     atl_told_record_set(disc->peers, NULL, 0);
     publish->len = 0;
     publish->seq = 0;
     memset(&publish->current, 0, sizeof(publish->current));
+    disc->ops->on_own_record(disc->user, NULL, 0);
     disc->ops->on_advertise(disc->user);
 }
 

@@ -15,6 +15,9 @@ struct atl_boot_node;
 
 #define ATL_PUBLISH_SOON (100 * ATL_MS)  /* changes within this come together */
 #define ATL_PUBLISH_PAUSE (500 * ATL_MS) /* between two records */
+/* A bootstrap node that has forgotten everything has the record again after so long at most, a
+ * quarter more or less. */
+#define ATL_PUBLISH_AGAIN (5 * 60 * ATL_SECOND)
 
 /* What one bootstrap node has. */
 typedef struct atl_published {
@@ -23,6 +26,9 @@ typedef struct atl_published {
     uint64_t asked;    /* the record that is on its way: its sequence number */
     uint64_t seq;      /* the record that it has; 0: none */
     uint32_t failures; /* in a row */
+    uint8_t deleting;  /* the request is a DELETE */
+    uint8_t again;     /* the same record is to be put once more */
+    uint8_t ahead;     /* times in a row that it has claimed to know a higher number */
     int32_t code;      /* of the last one */
     atl_timer retry;
 } atl_published;
@@ -35,6 +41,7 @@ typedef struct atl_publish {
     uint64_t seq;     /* of the record; 0: none */
     uint64_t signed_at;
     uint64_t floor;     /* the next record's number is above this */
+    uint8_t renewing;   /* the next record is made whatever it says */
     atl_record current; /* what it says */
     uint8_t record[ATL_RECORD_MAX];
     size_t len; /* 0: none */

@@ -330,11 +330,20 @@ int atl_reach_datagram(atl_reach_round *r, const atl_rx *rx,
 
 /* ---- addresses that servers have observed ---- */
 
-/* An address that strangers could write to. */
-static int usable(const atl_reach_round *r, const atl_addr *addr) {
-    return addr->family == r->family && addr->port != 0 && !atl_addr_is_private(addr) &&
-           !atl_addr_is_loopback(addr) && !atl_addr_is_link_local(addr) &&
-           !atl_addr_is_unspecified(addr) && !atl_addr_is_multicast(addr);
+/* 2: this machine, 1: a private network, 0: the rest. */
+static int scope(const atl_addr *addr) {
+    return atl_addr_is_loopback(addr) ? 2 : atl_addr_is_private(addr) ? 1 : 0;
+}
+
+/* An address that strangers could write to: those of the server's own network, where that is a
+ * private one. */
+static int usable(const atl_reach_round *r, const atl_reach_ask *ask) {
+    const atl_addr *addr = &ask->reply.observed;
+
+    return addr->family == r->family && addr->port != 0 &&
+           scope(addr) <= scope(&r->known[ask->known].server.addr) &&
+           !atl_addr_is_link_local(addr) && !atl_addr_is_unspecified(addr) &&
+           !atl_addr_is_multicast(addr);
 }
 
 static int was_tried(const atl_reach_round *r, const atl_addr *addr) {
@@ -370,7 +379,7 @@ static void learn_observed(atl_reach_round *r, size_t least) {
         for (i = 0; i < r->n_asks; i++) {
             const atl_addr *addr = &r->asks[i].reply.observed;
 
-            if (r->asks[i].state != ATL_REACH_REPLIED || !usable(r, addr) ||
+            if (r->asks[i].state != ATL_REACH_REPLIED || !usable(r, &r->asks[i]) ||
                 said_by(r, addr) != times || r->n_learned == ATL_REACH_CANDIDATES) {
                 continue;
             }
@@ -398,7 +407,7 @@ static int in_vain(const atl_reach_round *r) {
                 return 0;
             }
         }
-        untried |= ask->state == ATL_REACH_REPLIED && usable(r, &ask->reply.observed) &&
+        untried |= ask->state == ATL_REACH_REPLIED && usable(r, ask) &&
                    !was_tried(r, &ask->reply.observed);
     }
     return untried;

@@ -59,5 +59,7 @@ extern const atl_requests_ops atl_registry_http_ops;
  * nobody's address. What atl_record_check(), atl_record_in_time() and atl_record_store_put()
  * return, ATLAS_OK for one that is there already; ATLAS_ERR_IO. */
 int32_t atl_registry_http_put_own(atl_registry_http *registry, const uint8_t *data, size_t len);
+/* Deletes it. ATLAS_ERR_RECORD_NOT_FOUND, ATLAS_ERR_IO. */
+int32_t atl_registry_http_delete_own(atl_registry_http *registry, const atl_peer_id *self);
 
 #endif

@@ -481,6 +481,20 @@ int32_t atl_registry_http_put_own(atl_registry_http *registry, const uint8_t *da
     return rc == ATLAS_ERR_EXISTS ? ATLAS_OK : rc;
 }
 
+int32_t atl_registry_http_delete_own(atl_registry_http *registry, const atl_peer_id *self) {
+    int32_t rc = ATLAS_OK;
+
+    if (!atl_record_store_delete(registry->store, self, registry->loop->now)) {
+        return ATLAS_ERR_RECORD_NOT_FOUND;
+    }
+    if (registry->file != NULL) {
+        sync_file(registry, self);
+        rc = commit(registry);
+    }
+    atl_registry_arm(registry);
+    return rc;
+}
+
 /* ---- life ---- */
 
 void atl_registry_put_init(atl_registry_http *registry) {

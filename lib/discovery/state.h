@@ -50,10 +50,13 @@ struct atl_discovery {
     uint8_t checking;    /* reachability is of interest */
     uint8_t advertising; /* and this node wants to be found */
     uint8_t stopped;     /* no more: the context shuts down */
+    uint8_t relaying;    /* relays are chosen */
     uint8_t offering;    /* the owner was told to serve as a relay */
     uint8_t wanting;     /* autorelay waits for candidates */
-    uint8_t primed;      /* servers have been looked for once */
-    atl_timer prime;     /* patience with that */
+    atl_addr source4;    /* towards the Internet, when the network was looked at last */
+    atl_addr source6;
+    uint8_t primed;  /* servers have been looked for once */
+    atl_timer prime; /* patience with that */
     struct atl_find *boots_find;
     struct atl_find *servers_find;
     struct atl_find *relays_find;

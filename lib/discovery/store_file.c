@@ -35,8 +35,9 @@ static const char *const SQL[ATL_SQL_STATEMENTS] = {
     [ATL_SQL_REMOVE] = "DELETE FROM records WHERE peer=?1",
     [ATL_SQL_REMOVE_ROW] = "DELETE FROM records WHERE rowid=?1",
     [ATL_SQL_EXPIRE] =
-        "DELETE FROM records WHERE rowid IN "
-        "(SELECT rowid FROM records WHERE expires<=?1 ORDER BY expires LIMIT ?2)",
+        /* parentheses for clang, which takes two strings for a forgotten comma */
+    ("DELETE FROM records WHERE rowid IN "
+     "(SELECT rowid FROM records WHERE expires<=?1 ORDER BY expires LIMIT ?2)"),
     [ATL_SQL_SELECT] =
         "SELECT rowid,peer,seq,expires,verified,source,data FROM records ORDER BY rowid",
 };

@@ -109,7 +109,10 @@ static void found_circuit(struct atl_dial *dial, const atl_maddr *addr) {
         (!may_send(dial, &addr->addr) || atl_relays_named(relays, &relay, 1, &entry) != ATLAS_OK)) {
         return;
     }
+    /* one that nobody uses goes by itself */
+    atl_relay_entry_use(entry);
     (void)atl_dial_add_way(dial, entry, 1);
+    atl_relay_entry_unuse(entry);
 }
 
 void atl_dial_found(struct atl_dial *dial, const atl_maddr *addrs, size_t n) {
@@ -127,7 +130,8 @@ void atl_dial_found(struct atl_dial *dial, const atl_maddr *addrs, size_t n) {
     if (!dial->started) {
         return;
     }
-    if (direct == 0 && dial->direct_left > 0) {
+    /* nothing else would start it while all that were known before are under way */
+    if (dial->direct_left > direct && dial->direct_timer.deadline == ATLAS_NO_DEADLINE) {
         atl_timer_set(dial->peers->loop, &dial->direct_timer, now);
     }
     if (atl_dial_relays_remain(dial)) {

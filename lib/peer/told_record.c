@@ -3,8 +3,8 @@
 #include "peer/manager.h"
 
 /* A record costs a signature's verification: so many of one peer, the rest is not looked at. */
-#define RATE 1
-#define BURST 8
+#define RATE 4
+#define BURST 16
 
 static void say(atlas_conn *conn) {
     const atl_peers *peers = conn->peers;

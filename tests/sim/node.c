@@ -192,9 +192,9 @@ static void on_closed(void *user, atlas_conn *conn, int32_t code, uint64_t app_c
                       const char *text) {
     sim_node *node = user;
 
-    (void)app_code;
     node->closed++;
     node->finals++;
+    node->close_app = app_code;
     node->close_code = code;
     snprintf(node->close_text, sizeof(node->close_text), "%s", text);
     if (node->conn == conn) {

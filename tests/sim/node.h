@@ -30,6 +30,7 @@ typedef struct sim_found {
     uint64_t verdict_at;   /* the first that is known; 0: none */
     int verdicts;          /* events */
     uint32_t advertise;    /* ATLAS_ADVERTISE_* */
+    int32_t code;          /* of ATLAS_ADVERTISE_FAILED */
     uint64_t published_at; /* the first record that a bootstrap node has taken; 0: none */
     uint64_t full_at;      /* the first with as many circuits as `wanted` */
     uint32_t wanted;
@@ -67,6 +68,7 @@ struct sim_node {
     int connected;
     int closed;
     int32_t close_code;
+    uint64_t close_app; /* the application's code */
     char close_text[2048];
     int attempts_failed;
     int32_t attempt_code;       /* of the last that failed */
@@ -105,6 +107,9 @@ struct sim_node {
     atlas_upgrade_info upgrade; /* without text, which follows */
     char upgrade_text[160];
     sim_found found;
+    /* hears of chosen relays besides */
+    void (*on_choice)(void *user, sim_node *node, const atlas_autorelay_event *event);
+    void *choice_user;
     /* takes inbound connections instead of the node itself */
     void (*accept)(void *user, sim_node *node, atlas_conn *conn);
     void *accept_user;

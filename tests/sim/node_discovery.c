@@ -27,6 +27,7 @@ static void on_advertise(void *user, atlas_ctx *ctx, const atlas_advertise_event
 
     (void)ctx;
     found->advertise = event->state;
+    found->code = event->code;
     found->nodes = event->nodes;
     found->offers = event->offers;
     if (event->seq != found->seq) {
@@ -68,6 +69,9 @@ static void on_autorelay(void *user, atlas_ctx *ctx, const atlas_autorelay_event
     if (event->what == ATLAS_AUTORELAY_FAILED) {
         found->failed++;
         snprintf(found->failure, sizeof(found->failure), "%s: %s", event->relay, event->text);
+    }
+    if (node->on_choice != NULL) {
+        node->on_choice(node->choice_user, node, event);
     }
 }
 

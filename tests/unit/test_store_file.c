@@ -411,7 +411,9 @@ static void without_memory(void **state) {
     assert_int_equal(files_put(&f, 200, 1, NULL, 1), ATLAS_OK);
     assert_int_equal(atl_store_file_commit(f.file), ATLAS_OK);
     files_forget(&f);
-    /* the store's: nothing is lost of the file */
+    /* the store's: nothing of the file is lost, and it goes on; not even what is wrong is removed
+     */
+    (void)files_sql(&f, "UPDATE records SET seq=99 WHERE rowid=1");
     memset(&limits, 0, sizeof(limits));
     limits.max_records = 1000;
     assert_int_equal(atl_store_file_open(&f.w.t.env, f.path, &f.file), ATLAS_OK);
@@ -421,9 +423,11 @@ static void without_memory(void **state) {
                      ATLAS_ERR_NOMEM);
     assert_int_equal(n, 5);
     testenv_fail_next(&f.w.t, 0);
+    assert_int_equal(files_put(&f, 201, 1, NULL, 1), ATLAS_OK);
+    assert_int_equal(atl_store_file_commit(f.file), ATLAS_OK);
     files_close(&f);
     atl_record_store_free(store);
-    files_restart(&f, 101, 0);
+    files_restart(&f, 101, 1);
     files_done(&f);
 }
 

@@ -242,6 +242,29 @@ static void samples_are_fair(void **state) {
     }
 }
 
+/* Many that have gone, among those that stay: a sample is as large as ever, and so is the index. */
+static void gaps_do_not_count(void **state) {
+    enum { ALL = 4000, EACH = 40 };
+    atl_record_view views[12];
+    uint64_t full;
+    world w;
+
+    (void)state;
+    world_init(&w, ALL, ALL);
+    for (uint32_t i = 0; i < ALL; i++) {
+        put_offer(&w, i, 1, ATLAS_OFFER_RELAY, 3600);
+    }
+    full = w.stats->bytes;
+    for (uint32_t i = 0; i < ALL; i++) {
+        assert_true(i % EACH == 0 || delete (&w, i));
+    }
+    for (size_t round = 0; round < 100; round++) {
+        assert_int_equal(atl_record_store_sample(w.store, ATLAS_OFFER_RELAY, w.now, views, 12), 12);
+    }
+    assert_true(w.stats->bytes + ALL * 12 + (ALL - ALL / EACH) * LEN < full);
+    world_done(&w);
+}
+
 /* ---- the rules, once more, as simply as can be ---- */
 
 enum { PEERS = 24, SOURCES = 5, MAX = 12, PER_ADDRESS = 4 };
@@ -464,6 +487,7 @@ int main(void) {
         cmocka_unit_test(pages_while_others_come_and_go),
         cmocka_unit_test(the_expired_are_in_no_list),
         cmocka_unit_test(samples_are_fair),
+        cmocka_unit_test(gaps_do_not_count),
         cmocka_unit_test(follows_the_model),
     };
 

@@ -259,8 +259,8 @@ FUNCTIONS = {  # result and arguments
     "discover": (I32, _P, U32, POINTER(QueryOptions), QueryCb, _P, _PP), "query_cancel": (I32, _P),
     "records_export": (I32, _P, _P, SIZE, _PSIZE),
     "records_import": (I32, _P, _P, SIZE, _PU64, _PU64), "record_add": (I32, _P, _P, SIZE),
-    "record_own": (I32, _P, _P, SIZE, _PSIZE), "reach_start": (I32, _P), "reach_get": (U32, _P, U32),
-    "advertise": (I32, _P, U32), "bootstrap_start": (I32, _P, _S),
+    "record_own": (I32, _P, _P, SIZE, _PSIZE), "reach_start": (I32, _P),
+    "reach_get": (U32, _P, U32), "advertise": (I32, _P, U32), "bootstrap_start": (I32, _P, _S),
     "registry_get_stats": (I32, _P, POINTER(RegistryStats)),
     "metrics": (I32, _P, _P, SIZE, _PSIZE), "status_page": (I32, _P, _P, SIZE, _PSIZE),
 }
