@@ -79,6 +79,7 @@ struct atl_reach_round {
     uint8_t again;    /* another round was wanted while this one was under way */
     uint64_t started; /* the last round; 0: none */
     uint64_t interval;
+    uint64_t doubt; /* the wait after a round in which servers disagreed; 0: they did not */
     atl_timer timer;
 
     /* events */
