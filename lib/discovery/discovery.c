@@ -131,8 +131,7 @@ size_t atl_discovery_nodes(const atl_discovery *disc) {
 
 /* ---- reachability ---- */
 
-static size_t reach_candidates(void *user, uint8_t family, atl_addr *out, size_t cap) {
-    const atl_discovery *disc = user;
+static size_t own_addrs(const atl_discovery *disc, uint8_t family, atl_addr *out, size_t cap) {
     const atl_candidate *list = NULL;
     uint64_t generation = 0;
     size_t total = disc->peers->candidates == NULL
@@ -158,6 +157,10 @@ static size_t reach_candidates(void *user, uint8_t family, atl_addr *out, size_t
         }
     }
     return n;
+}
+
+static size_t reach_candidates(void *user, uint8_t family, atl_addr *out, size_t cap) {
+    return own_addrs(user, family, out, cap);
 }
 
 static void on_verdict(void *user, uint8_t family, int changed) {
@@ -249,7 +252,8 @@ int atl_discovery_is_public(const atl_discovery *disc) {
            verdict(disc, 6) == ATLAS_REACH_PUBLIC;
 }
 
-/* Most peers have no IPv6: who is private over IPv4 needs relays whatever the other family says. */
+/* Most peers have no IPv6: who is private over IPv4 needs relays whatever the other family says.
+ * What is not known for a while, on another network, changes nothing. */
 static int needs_relays(const atl_discovery *disc) {
     uint32_t v4 = verdict(disc, 4);
 
@@ -257,7 +261,8 @@ static int needs_relays(const atl_discovery *disc) {
         return 0;
     }
     return disc->limits->autorelay == 2 || v4 == ATLAS_REACH_PRIVATE ||
-           (v4 == ATLAS_REACH_UNKNOWN && verdict(disc, 6) == ATLAS_REACH_PRIVATE);
+           (v4 == ATLAS_REACH_UNKNOWN &&
+            (verdict(disc, 6) == ATLAS_REACH_PRIVATE || disc->relayed));
 }
 
 /* ---- the own record ---- */
@@ -297,8 +302,10 @@ void atl_discovery_state(const atl_discovery *disc, atl_advertise_state *out) {
 /* ---- what follows from what ---- */
 
 static void update_offer(atl_discovery *disc) {
+    int unknown =
+        verdict(disc, 4) == ATLAS_REACH_UNKNOWN && verdict(disc, 6) == ATLAS_REACH_UNKNOWN;
     int on = disc->advertising && disc->limits->offer_relay && disc->peers->limits.enable_relay &&
-             atl_discovery_is_public(disc);
+             (atl_discovery_is_public(disc) || (unknown && disc->offering));
 
     if (on != disc->offering) {
         disc->offering = (uint8_t)on;
@@ -310,6 +317,7 @@ static void on_update(atl_task *task) {
     atl_discovery *disc = task->user;
     int relays = needs_relays(disc) && !disc->stopped;
 
+    disc->relayed = (uint8_t)relays;
     if (disc->wanting) {
         disc->wanting = 0;
         if (disc->autorelay != NULL) {
@@ -387,6 +395,25 @@ static void on_candidates(void *user) {
     }
 }
 
+/* Every address at which strangers reach this node is still its own. */
+static int keeps_addresses(const atl_discovery *disc, uint8_t family) {
+    atl_reach_candidate kept[ATL_REACH_CANDIDATES];
+    atl_addr now[ATL_REACH_CANDIDATES];
+    size_t n = atl_reach_candidates(disc->reach, family, kept, ATL_COUNT(kept));
+    size_t n_now = own_addrs(disc, family, now, ATL_COUNT(now));
+    size_t i;
+    size_t k;
+
+    for (i = 0; i < n; i++) {
+        for (k = 0; k < n_now && !atl_addr_equal(&kept[i].addr, &now[k]); k++) {
+        }
+        if (kept[i].verdict == ATLAS_REACH_PUBLIC && k == n_now) {
+            return 0;
+        }
+    }
+    return verdict(disc, family) != ATLAS_REACH_PRIVATE;
+}
+
 static void on_network(void *user) {
     atl_discovery *disc = user;
     size_t i;
@@ -397,7 +424,7 @@ static void on_network(void *user) {
         }
     }
     if (disc->reach != NULL && disc->primed) {
-        atl_reach_again(disc->reach, 1);
+        atl_reach_again(disc->reach, !keeps_addresses(disc, 4) || !keeps_addresses(disc, 6));
     }
     if (disc->autorelay != NULL) {
         atl_autorelay_network_changed(disc->autorelay);

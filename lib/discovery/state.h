@@ -49,6 +49,7 @@ struct atl_discovery {
     uint8_t checking;    /* reachability is of interest */
     uint8_t advertising; /* and this node wants to be found */
     uint8_t stopped;     /* no more: the context shuts down */
+    uint8_t relayed;     /* relays are wanted */
     uint8_t offering;    /* the owner was told to serve as a relay */
     uint8_t wanting;     /* autorelay waits for candidates */
     uint8_t primed;      /* servers have been looked for once */
