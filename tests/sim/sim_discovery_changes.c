@@ -298,11 +298,18 @@ static int always_offered(void *user) {
     return 0;
 }
 
+static int left_node_3(void *user) {
+    const world *w = user;
+
+    return (w->nodes[3].found.offers & ATLAS_OFFER_RELAY) == 0 && !uses(w, 1, 3) &&
+           !uses(w, 2, 3) && uses(w, 1, 0) && uses(w, 2, 0);
+}
+
 static void test_offer(void **state) {
     static const world_plan PLAN = {
         .boots = 3,
         .nodes = 4,
-        .nat = {SIM_NAT_NONE, SIM_NAT_SYMMETRIC, SIM_NAT_PORT_RESTRICTED, SIM_NAT_NONE},
+        .nat = {SIM_NAT_NONE, SIM_NAT_SYMMETRIC, SIM_NAT_PORT_RESTRICTED, SIM_NAT_FULL_CONE},
         .quiet = 1,
         .all_boots = 1,
     };
@@ -346,6 +353,14 @@ static void test_offer(void **state) {
     assert_int_equal(atlas_network_changed(w.nodes[0].ctx), ATLAS_OK);
     sim_host_touch(w.nodes[0].host);
     (void)world_run(&w, 60, always_offered);
+    /* those who are connected with node 3 still reach it, and nobody else does any more */
+    begun = sim_now(w.net);
+    sim_router_nat(w.router[3])->filtering = SIM_ADDRESS_PORT_DEPENDENT;
+    assert_int_equal(atlas_network_changed(w.nodes[3].ctx), ATLAS_OK);
+    sim_host_touch(w.nodes[3].host);
+    assert_true(world_run(&w, 30, left_node_3));
+    printf("told to leave after %.2f s\n", (double)(sim_now(w.net) - begun) / 1e9);
+    assert_in_range(sim_now(w.net) - begun, 1, 5 * SECOND);
     world_done(&w);
 }
 
