@@ -174,11 +174,18 @@ static int try_some(atl_autorelay *ar, size_t missing, size_t tried, int *measur
     return tried >= missing;
 }
 
+/* A node that sleeps looks for nothing; waking is a change of network. */
+static int rests(const atl_autorelay *ar) {
+    const atl_peers *peers = ar->config.peers;
+
+    return ar->count == 0 || peers->ep == NULL || peers->shutdown || peers->idle;
+}
+
 static void step(atl_autorelay *ar) {
     int measure = 0;
     tally now;
 
-    if (ar->count == 0 || ar->config.peers->ep == NULL || ar->config.peers->shutdown) {
+    if (rests(ar)) {
         return;
     }
     drop_configured(ar);
@@ -215,6 +222,9 @@ static void on_look(atl_timer *timer, uint64_t now) {
     tally have = count_slots(ar);
 
     (void)now;
+    if (rests(ar)) {
+        return;
+    }
     ask_for_more(ar);
     while (!atl_choice_is_unmeasured(ar, 0) && have.good + have.tried++ < ar->count &&
            (relay = atl_choice_least_bad(ar)) != NULL && atl_chosen_begin(ar, relay) == ATLAS_OK) {

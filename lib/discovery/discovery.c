@@ -131,8 +131,7 @@ size_t atl_discovery_nodes(const atl_discovery *disc) {
 
 /* ---- reachability ---- */
 
-static size_t reach_candidates(void *user, uint8_t family, atl_addr *out, size_t cap) {
-    const atl_discovery *disc = user;
+static size_t own_addrs(const atl_discovery *disc, uint8_t family, atl_addr *out, size_t cap) {
     const atl_candidate *list = NULL;
     uint64_t generation = 0;
     size_t total = disc->peers->candidates == NULL
@@ -158,6 +157,10 @@ static size_t reach_candidates(void *user, uint8_t family, atl_addr *out, size_t
         }
     }
     return n;
+}
+
+static size_t reach_candidates(void *user, uint8_t family, atl_addr *out, size_t cap) {
+    return own_addrs(user, family, out, cap);
 }
 
 static void on_verdict(void *user, uint8_t family, int changed) {
@@ -254,7 +257,8 @@ int atl_discovery_is_public(const atl_discovery *disc) {
            verdict(disc, 6) == ATLAS_REACH_PUBLIC;
 }
 
-/* Most peers have no IPv6: who is private over IPv4 needs relays whatever the other family says. */
+/* Most peers have no IPv6: who is private over IPv4 needs relays whatever the other family says.
+ * What is not known for a while, on another network, changes nothing. */
 static int needs_relays(const atl_discovery *disc) {
     uint32_t v4 = verdict(disc, 4);
 
@@ -309,8 +313,10 @@ void atl_discovery_state(const atl_discovery *disc, atl_advertise_state *out) {
 /* ---- what follows from what ---- */
 
 static void update_offer(atl_discovery *disc) {
+    int unknown =
+        verdict(disc, 4) == ATLAS_REACH_UNKNOWN && verdict(disc, 6) == ATLAS_REACH_UNKNOWN;
     int on = disc->advertising && disc->limits->offer_relay && disc->peers->limits.enable_relay &&
-             atl_discovery_is_public(disc);
+             (atl_discovery_is_public(disc) || (unknown && disc->offering));
 
     if (on != disc->offering) {
         disc->offering = (uint8_t)on;

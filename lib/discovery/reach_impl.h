@@ -80,6 +80,7 @@ struct atl_reach_round {
     uint64_t started; /* the last round; 0: none */
     uint64_t interval;
     uint64_t retry; /* the last wait after a round in which nobody answered; 0: none */
+    uint64_t doubt; /* the wait after a round in which servers disagreed; 0: they did not */
     atl_timer timer;
 
     /* events */

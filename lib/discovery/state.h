@@ -53,8 +53,6 @@ struct atl_discovery {
     uint8_t relaying;    /* relays are chosen */
     uint8_t offering;    /* the owner was told to serve as a relay */
     uint8_t wanting;     /* autorelay waits for candidates */
-    atl_addr source4;    /* towards the Internet, when the network was looked at last */
-    atl_addr source6;
     uint8_t primed;  /* servers have been looked for once */
     atl_timer prime; /* patience with that */
     struct atl_find *boots_find;
