@@ -241,7 +241,8 @@ static void on_measured(void *user, const atl_measure_result *results, size_t n)
 
     ar->measure = NULL;
     for (i = 0; i < n; i++) {
-        atl_relay_pool_entry *relay = atl_relay_pool_find(&ar->pool, &ar->measured[i]);
+        atl_relay_pool_entry *relay =
+            atl_relay_pool_find(&ar->pool, &ar->measured[i], results[i].addr.family);
         atl_chosen *slot = slot_of(ar, &ar->measured[i]);
 
         if (relay != NULL && atl_addr_equal(&relay->addr, &results[i].addr)) {
@@ -249,7 +250,7 @@ static void on_measured(void *user, const atl_measure_result *results, size_t n)
             relay->rtt = results[i].rtt;
             relay->loss = results[i].loss;
         }
-        if (slot != NULL && ar->comparing) {
+        if (slot != NULL && ar->comparing && atl_addr_equal(&slot->addr, &results[i].addr)) {
             slot->rtt = results[i].rtt != 0 ? results[i].rtt : slot->rtt;
             slot->loss = results[i].loss;
         }

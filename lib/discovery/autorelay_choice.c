@@ -1,6 +1,7 @@
 /* Which of the candidates: who may be chosen at all, who is best, who is measured. */
 #include "discovery/autorelay_impl.h"
 
+#include "peer/dial.h"
 #include "peer/manager.h"
 
 #define LOCAL_ADDRS 64
@@ -52,15 +53,13 @@ static int is_chosen(const atl_autorelay *ar, const atl_peer_id *peer) {
 /* Whatever it has done before. */
 static int is_possible(const atl_autorelay *ar, const atl_relay_pool_entry *relay,
                        unsigned scopes) {
-    atl_addr local;
-
     if ((atl_addr_is_private(&relay->addr) && (scopes & SCOPE_PRIVATE) == 0) ||
         (atl_addr_is_loopback(&relay->addr) && (scopes & SCOPE_LOOPBACK) == 0)) {
         return 0;
     }
     return !is_chosen(ar, &relay->peer) &&
            atl_relays_configured(&ar->config.peers->relays, &relay->peer) == NULL &&
-           atl_endpoint_local(ar->config.peers->ep, relay->addr.family, &local) == ATLAS_OK;
+           atl_dial_has_way(ar->config.peers, &relay->addr);
 }
 
 static int is_good(const atl_autorelay *ar, const atl_relay_pool_entry *relay, unsigned scopes) {
@@ -72,15 +71,21 @@ static int is_measured(const atl_autorelay *ar, const atl_relay_pool_entry *rela
     return relay->measured_at != 0 && ar->loop->now < relay->measured_at + FRESH;
 }
 
-/* No chosen relay but `except` is in its network. */
-static int is_distinct(const atl_autorelay *ar, const atl_addr *addr, const atl_chosen *except) {
+static int is_near(const atl_chosen *slot, const atl_addr *addr) {
+    return atl_relay_pool_same_network(&slot->addr, addr) ||
+           atl_relay_pool_same_network(&slot->other, addr);
+}
+
+/* No chosen relay but `except` is in its network. Those of both families count. */
+static int is_distinct(const atl_autorelay *ar, const atl_relay_pool_entry *relay,
+                       const atl_chosen *except) {
     size_t i;
 
     for (i = 0; i < ATL_AUTORELAY_SLOTS; i++) {
         const atl_chosen *slot = &ar->slots[i];
 
         if (slot->entry != NULL && slot != except && !slot->doomed &&
-            slot->state != ATL_CHOSEN_LEAVES && atl_relay_pool_same_network(&slot->addr, addr)) {
+            slot->state != ATL_CHOSEN_LEAVES && is_near(slot, &relay->addr)) {
             return 0;
         }
     }
@@ -97,8 +102,7 @@ static int is_better(const atl_relay_pool_entry *a, const atl_relay_pool_entry *
 static int fits(const atl_autorelay *ar, const atl_relay_pool_entry *relay, unsigned scopes,
                 unsigned want) {
     return is_measured(ar, relay) && ((want & ANSWERED) == 0 || relay->loss < 100) &&
-           ((want & DISTINCT) == 0 || is_distinct(ar, &relay->addr, NULL)) &&
-           is_good(ar, relay, scopes);
+           ((want & DISTINCT) == 0 || is_distinct(ar, relay, NULL)) && is_good(ar, relay, scopes);
 }
 
 /* One of those that are about as good as the best; NULL: none. */
@@ -140,8 +144,7 @@ int atl_choice_is_unmeasured(const atl_autorelay *ar, unsigned want) {
     for (i = 0; i < ar->pool.n; i++) {
         const atl_relay_pool_entry *relay = &ar->pool.relays[i];
 
-        if (!is_measured(ar, relay) &&
-            ((want & DISTINCT) == 0 || is_distinct(ar, &relay->addr, NULL)) &&
+        if (!is_measured(ar, relay) && ((want & DISTINCT) == 0 || is_distinct(ar, relay, NULL)) &&
             is_good(ar, relay, scopes)) {
             return 1;
         }
@@ -170,6 +173,12 @@ const atl_relay_pool_entry *atl_choice_next(const atl_autorelay *ar, int extra, 
     return NULL;
 }
 
+/* Of two addresses of one relay the one that has answered comes first. */
+static int is_sooner(const atl_relay_pool_entry *a, uint64_t until, const atl_relay_pool_entry *b,
+                     uint64_t soonest) {
+    return until != soonest ? until < soonest : a->rtt != 0 && b->rtt == 0;
+}
+
 /* The one whose time is over soonest, of those that have failed. */
 const atl_relay_pool_entry *atl_choice_least_bad(const atl_autorelay *ar) {
     const atl_relay_pool_entry *out = NULL;
@@ -181,7 +190,8 @@ const atl_relay_pool_entry *atl_choice_least_bad(const atl_autorelay *ar) {
         const atl_relay_pool_entry *relay = &ar->pool.relays[i];
         uint64_t until = atl_relay_pool_bad_until(&ar->pool, &relay->peer, ar->loop->now);
 
-        if (is_possible(ar, relay, scopes) && (out == NULL || until < soonest)) {
+        if (is_possible(ar, relay, scopes) &&
+            (out == NULL || is_sooner(relay, until, out, soonest))) {
             out = relay;
             soonest = until;
         }
@@ -246,8 +256,8 @@ static const atl_relay_pool_entry *rival(const atl_autorelay *ar, const atl_chos
     for (i = 0; i < ar->pool.n; i++) {
         const atl_relay_pool_entry *relay = &ar->pool.relays[i];
 
-        if (is_measured(ar, relay) && is_distinct(ar, &relay->addr, slot) &&
-            is_good(ar, relay, scopes) && (best == NULL || is_better(relay, best))) {
+        if (is_measured(ar, relay) && is_distinct(ar, relay, slot) && is_good(ar, relay, scopes) &&
+            (best == NULL || is_better(relay, best))) {
             best = relay;
         }
     }

@@ -233,6 +233,7 @@ static atl_chosen *free_slot(atl_autorelay *ar) {
 
 int32_t atl_chosen_begin(atl_autorelay *ar, const atl_relay_pool_entry *relay) {
     atl_chosen *slot = free_slot(ar);
+    const atl_relay_pool_entry *other;
     atl_maddr addr;
     int32_t rc;
 
@@ -252,6 +253,10 @@ int32_t atl_chosen_begin(atl_autorelay *ar, const atl_relay_pool_entry *relay) {
     }
     slot->state = ATL_CHOSEN_TRIED;
     slot->addr = relay->addr;
+    other = atl_relay_pool_find(&ar->pool, &relay->peer, relay->addr.family == 4 ? 6 : 4);
+    if (other != NULL) {
+        slot->other = other->addr;
+    }
     slot->rtt = relay->rtt;
     slot->loss = relay->loss;
     atl_timer_set(ar->loop, &slot->timer, ar->loop->now + ANNOUNCE_WAIT);

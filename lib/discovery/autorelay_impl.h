@@ -22,6 +22,7 @@ typedef struct atl_chosen {
     atl_autorelay *ar;
     atl_relay_entry *entry; /* NULL: the slot is free */
     atl_addr addr;
+    atl_addr other; /* the same relay's in the other family; family 0: none is known */
     uint8_t state;
     uint8_t doomed;   /* much worse than another: given up as soon as that one serves */
     uint8_t worse;    /* so many measurements in a row */

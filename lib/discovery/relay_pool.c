@@ -41,11 +41,13 @@ static int grow(atl_env *env, void *array, size_t *cap, size_t n, size_t size, s
 
 /* ---- candidates ---- */
 
-atl_relay_pool_entry *atl_relay_pool_find(const atl_relay_pool *pool, const atl_peer_id *peer) {
+atl_relay_pool_entry *atl_relay_pool_find(const atl_relay_pool *pool, const atl_peer_id *peer,
+                                          uint8_t family) {
     size_t i;
 
     for (i = 0; i < pool->n; i++) {
-        if (atl_peer_id_equal(&pool->relays[i].peer, peer)) {
+        if (pool->relays[i].addr.family == family &&
+            atl_peer_id_equal(&pool->relays[i].peer, peer)) {
             return &pool->relays[i];
         }
     }
@@ -66,7 +68,7 @@ static atl_relay_pool_entry *oldest(const atl_relay_pool *pool) {
 
 void atl_relay_pool_offer(atl_relay_pool *pool, const atl_peer_id *peer, const atl_addr *addr,
                           uint64_t now) {
-    atl_relay_pool_entry *relay = atl_relay_pool_find(pool, peer);
+    atl_relay_pool_entry *relay = atl_relay_pool_find(pool, peer, addr->family);
 
     if (relay != NULL && atl_addr_equal(&relay->addr, addr)) {
         relay->named_at = now;

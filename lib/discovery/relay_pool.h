@@ -1,5 +1,7 @@
-/* Relays that somebody has named, what was measured of them, and which of them have failed. What is
- * remembered of a failure outlives the candidate: naming a relay again does not clear it. */
+/* Relays that somebody has named, what was measured of them, and which of them have failed. A
+ * candidate is a relay and its address of one family: which family is better, and whether this node
+ * can use it at all, is found out by measuring. A failure is the relay's; what is remembered of a
+ * failure outlives the candidate: naming a relay again does not clear it. */
 #ifndef ATL_DISCOVERY_RELAY_POOL_H
 #define ATL_DISCOVERY_RELAY_POOL_H
 
@@ -11,7 +13,7 @@
 
 typedef struct atl_relay_pool_entry {
     atl_peer_id peer;
-    atl_addr addr;
+    atl_addr addr; /* the newest of its family */
     uint64_t named_at;
     uint64_t measured_at; /* 0: not yet, or on another network */
     uint64_t rtt;         /* nanoseconds; 0: no answer */
@@ -37,10 +39,11 @@ typedef struct atl_relay_pool {
 
 void atl_relay_pool_init(atl_relay_pool *pool, atl_env *env);
 void atl_relay_pool_free(atl_relay_pool *pool);
-/* Takes a candidate, or its new address. Without memory it is left out. */
+/* Takes a candidate, or its new address of that family. Without memory it is left out. */
 void atl_relay_pool_offer(atl_relay_pool *pool, const atl_peer_id *peer, const atl_addr *addr,
                           uint64_t now);
-atl_relay_pool_entry *atl_relay_pool_find(const atl_relay_pool *pool, const atl_peer_id *peer);
+atl_relay_pool_entry *atl_relay_pool_find(const atl_relay_pool *pool, const atl_peer_id *peer,
+                                          uint8_t family);
 /* Leaves it alone for a minute, doubled each time up to six hours; a day after its last time is
  * over it begins anew. */
 void atl_relay_pool_failed(atl_relay_pool *pool, const atl_peer_id *peer, int lied, uint64_t now);

@@ -9,7 +9,8 @@
 
 /* ---- what records name ---- */
 
-/* The addresses at which a node offers something, one of each family. */
+/* The addresses at which a node offers something, one of each family: those over which this node
+ * can send nothing are left to whoever may use them later. */
 static void each_direct(const atl_record_cached *cached,
                         void (*fn)(atl_discovery *disc, const atl_maddr *addr),
                         atl_discovery *disc) {
@@ -52,12 +53,19 @@ static void on_find_failed(void *user, const atl_boot_node *from, int32_t code, 
     }
 }
 
+/* A bootstrap node is asked at one address: the first in its record that this node has a way to. */
+static void learn_node(atl_discovery *disc, const atl_maddr *addr) {
+    if (atl_dial_has_way(disc->peers, &addr->addr)) {
+        atl_discovery_learn_node(disc, addr);
+    }
+}
+
 /* Whoever names bootstrap nodes has this node ask them, and no more than a few. */
 static void on_boot(void *user, const atl_record_cached *record, const atl_boot_node *from,
                     uint64_t rtt) {
     (void)from;
     (void)rtt;
-    each_direct(record, atl_discovery_learn_node, user);
+    each_direct(record, learn_node, user);
 }
 
 static void on_boots_end(void *user, int32_t code) {

@@ -8,7 +8,9 @@
 
 #include <cmocka.h>
 
-#include "discovery_world.h"
+#include "discovery/state.h"
+
+#include "discovery_tools.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -238,11 +240,74 @@ static void test_later_bootstrap(void **state) {
     world_done(&w);
 }
 
+/* A record of the n-th relay that names an address of each family, in either order, made with its
+ * key and put to all bootstrap nodes. */
+static void say_both_families(world *w, sim_node *node, size_t n, uint32_t offers) {
+    forged f;
+    size_t i;
+
+    memset(&f, 0, sizeof(f));
+    f.key = node->ctx->key;
+    f.record.head.peer = node->ctx->self;
+    f.record.head.seq = node->found.seq + 1000;
+    f.record.head.lifetime = ATL_RECORD_LIFETIME;
+    f.record.head.offers = offers;
+    for (i = 0; i < 2; i++) {
+        if (i == n % 2) {
+            forge_addr(&f, "/ip6/2001:db8:%zu::1/udp/4001/quic-v1", 100 + n);
+        } else {
+            forge_addr(&f, "/ip4/198.51.%zu.1/udp/4001/quic-v1", 100 + n);
+        }
+    }
+    forge_sign(&f, &w->boots[0], 0);
+    for (i = 0; i < w->plan.boots; i++) {
+        assert_int_equal(forge_keep(&f, &w->boots[i], "198.51.100.1"), ATLAS_OK);
+    }
+}
+
+/* Relays say that they have both families, and the node has one: it uses that. With an IPv6 socket
+ * as well, and no route, it is the same. So it is with a bootstrap node that others name. */
+static void test_one_family(void **state) {
+    static const world_plan PLAN = {
+        .boots = 2, .relays = 4, .nodes = 2, .nat = {SIM_NAT_PORT_RESTRICTED}, .quiet = 1};
+    size_t i;
+    world w;
+
+    (void)state;
+    for (i = 0; i < 2; i++) {
+        size_t k;
+
+        world_init(&w, &PLAN, 61);
+        for (k = 0; k < PLAN.relays; k++) {
+            say_both_families(
+                &w, &w.relays[k], k,
+                ATLAS_OFFER_RELAY | ATLAS_OFFER_DIALBACK | (k == 0 ? ATLAS_OFFER_BOOTSTRAP : 0));
+        }
+        if (i == 1) {
+            sim_node_done(&w.nodes[0]);
+            sim_host_allow_ipv6(w.nodes[0].host);
+            sim_node_start(&w.nodes[0], 0);
+        }
+        world_start_node(&w, 0);
+        assert_true(world_run(&w, 5, three_serve));
+        assert_int_equal(w.nodes[0].found.failed, 0);
+        (void)world_run(&w, 30, NULL);
+        assert_int_equal(w.nodes[0].found.circuits, 3);
+        for (k = 0; k < w.nodes[0].ctx->discovery->n_nodes; k++) {
+            const atl_boot_node *node = &w.nodes[0].ctx->discovery->nodes[k];
+
+            assert_int_equal(node->addr.addr.family, 4);
+        }
+        assert_int_equal(k, 3); /* one was named, two were learned */
+        world_done(&w);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_verdicts),        cmocka_unit_test(test_by_id),
         cmocka_unit_test(test_relay_dies),      cmocka_unit_test(test_host_changes),
-        cmocka_unit_test(test_later_bootstrap),
+        cmocka_unit_test(test_later_bootstrap), cmocka_unit_test(test_one_family),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

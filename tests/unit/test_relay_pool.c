@@ -40,7 +40,7 @@ static void offer(atl_relay_pool *pool, unsigned n, uint64_t now) {
 static atl_relay_pool_entry *find(const atl_relay_pool *pool, unsigned n) {
     const atl_peer_id peer = peer_of(n);
 
-    return atl_relay_pool_find(pool, &peer);
+    return atl_relay_pool_find(pool, &peer, 4);
 }
 
 static void failed(atl_relay_pool *pool, unsigned n, int lied, uint64_t now) {
@@ -74,6 +74,32 @@ static void candidates_are_bounded(void **state) {
     assert_non_null(find(&pool, 5000));
     assert_null(find(&pool, 1));
     assert_non_null(find(&pool, 2));
+    atl_relay_pool_free(&pool);
+    testenv_done(&t);
+}
+
+/* A relay with two addresses is named with both again and again. */
+static void each_family_is_a_candidate(void **state) {
+    const uint8_t ip[16] = {0x20, 0x01, 0x0d, 0xb8};
+    const atl_peer_id peer = peer_of(7);
+    testenv t;
+    atl_relay_pool pool;
+    atl_addr addr6;
+
+    (void)state;
+    testenv_init(&t);
+    atl_relay_pool_init(&pool, &t.env);
+    atl_addr_set6(&addr6, ip, 0, 4001);
+    for (unsigned i = 1; i < 4; i++) {
+        offer(&pool, 7, i);
+        atl_relay_pool_offer(&pool, &peer, &addr6, i);
+        assert_int_equal(pool.n, 2);
+        find(&pool, 7)->measured_at = i == 1 ? 5 : find(&pool, 7)->measured_at;
+        atl_relay_pool_find(&pool, &peer, 6)->measured_at = 6;
+    }
+    assert_int_equal(find(&pool, 7)->measured_at, 5);
+    assert_int_equal(find(&pool, 7)->addr.family, 4);
+    assert_true(atl_addr_equal(&atl_relay_pool_find(&pool, &peer, 6)->addr, &addr6));
     atl_relay_pool_free(&pool);
     testenv_done(&t);
 }
@@ -220,6 +246,7 @@ static void memory_may_run_out(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(candidates_are_bounded),
+        cmocka_unit_test(each_family_is_a_candidate),
         cmocka_unit_test(another_address_is_another_candidate),
         cmocka_unit_test(failures_are_remembered_for_longer_each_time),
         cmocka_unit_test(failures_are_bounded),
