@@ -164,7 +164,7 @@ static void look_later(atl_autorelay *ar) {
 /* Tries as many as are missing, and one more; 1 when that many are tried now. */
 static int try_some(atl_autorelay *ar, size_t missing, size_t tried, int *measure) {
     while (tried <= missing) {
-        const atl_relay_pool_entry *relay = atl_choice_next(ar, tried == missing, measure);
+        atl_relay_pool_entry *relay = atl_choice_next(ar, tried == missing, measure);
 
         if (relay == NULL || atl_chosen_begin(ar, relay) != ATLAS_OK) {
             break;
@@ -211,7 +211,7 @@ static void on_gather(atl_timer *timer, uint64_t now) {
 /* Nothing was left to try: others are asked for, and those that have failed tried again. */
 static void on_look(atl_timer *timer, uint64_t now) {
     atl_autorelay *ar = timer->user;
-    const atl_relay_pool_entry *relay;
+    atl_relay_pool_entry *relay;
     tally have = count_slots(ar);
 
     (void)now;
@@ -389,7 +389,8 @@ void atl_autorelay_offer(atl_autorelay *ar, const atl_maddr *addr) {
     if (addr->host_kind != ATL_HOST_IP || !addr->quic || !addr->has_peer || addr->has_relay ||
         addr->addr.port == 0 || atl_addr_is_unspecified(&addr->addr) ||
         atl_addr_is_multicast(&addr->addr) || atl_addr_is_link_local(&addr->addr) ||
-        atl_peer_id_equal(&addr->peer, &ar->config.self)) {
+        atl_peer_id_equal(&addr->peer, &ar->config.self) ||
+        atl_relay_pool_is_taken(&ar->pool, &addr->peer, &addr->addr, ar->asked_at)) {
         return;
     }
     atl_relay_pool_offer(&ar->pool, &addr->peer, &addr->addr, ar->loop->now);

@@ -59,7 +59,9 @@ static int is_possible(const atl_autorelay *ar, const atl_relay_pool_entry *rela
     }
     return !is_chosen(ar, &relay->peer) &&
            atl_relays_configured(&ar->config.peers->relays, &relay->peer) == NULL &&
-           atl_dial_has_way(ar->config.peers, &relay->addr);
+           atl_dial_has_way(ar->config.peers, &relay->addr) &&
+           /* who has answered is there */
+           (relay->rtt != 0 || !atl_relay_pool_is_crowded(&ar->pool, relay, ar->loop->now));
 }
 
 static int is_good(const atl_autorelay *ar, const atl_relay_pool_entry *relay, unsigned scopes) {
@@ -106,9 +108,9 @@ static int fits(const atl_autorelay *ar, const atl_relay_pool_entry *relay, unsi
 }
 
 /* One of those that are about as good as the best; NULL: none. */
-static const atl_relay_pool_entry *pick(const atl_autorelay *ar, unsigned want) {
+static atl_relay_pool_entry *pick(const atl_autorelay *ar, unsigned want) {
     const atl_relay_pool_entry *best = NULL;
-    const atl_relay_pool_entry *out = NULL;
+    atl_relay_pool_entry *out = NULL;
     unsigned scopes = own_scopes(ar);
     uint64_t near;
     uint64_t n = 0;
@@ -126,7 +128,7 @@ static const atl_relay_pool_entry *pick(const atl_autorelay *ar, unsigned want) 
     }
     near = best->rtt / NEAR_PART < NEAR_MIN ? NEAR_MIN : best->rtt / NEAR_PART;
     for (i = 0; i < ar->pool.n; i++) {
-        const atl_relay_pool_entry *relay = &ar->pool.relays[i];
+        atl_relay_pool_entry *relay = &ar->pool.relays[i];
 
         if (fits(ar, relay, scopes, want) && relay->loss == best->loss &&
             relay->rtt <= best->rtt + near && atl_autorelay_random(ar) % ++n == 0) {
@@ -155,9 +157,9 @@ int atl_choice_is_unmeasured(const atl_autorelay *ar, unsigned want) {
 /* The next one to try. `extra`: enough are tried already, and this one is to save time should one
  * of them be dead: only from a network of its own. Sets *measure where others are to be measured
  * first. */
-const atl_relay_pool_entry *atl_choice_next(const atl_autorelay *ar, int extra, int *measure) {
+atl_relay_pool_entry *atl_choice_next(const atl_autorelay *ar, int extra, int *measure) {
     static const unsigned ORDER[] = {DISTINCT | ANSWERED, ANSWERED, DISTINCT, 0};
-    const atl_relay_pool_entry *relay;
+    atl_relay_pool_entry *relay;
     size_t i;
 
     for (i = 0; i < ATL_COUNT(ORDER); i++) {
@@ -180,14 +182,14 @@ static int is_sooner(const atl_relay_pool_entry *a, uint64_t until, const atl_re
 }
 
 /* The one whose time is over soonest, of those that have failed. */
-const atl_relay_pool_entry *atl_choice_least_bad(const atl_autorelay *ar) {
-    const atl_relay_pool_entry *out = NULL;
+atl_relay_pool_entry *atl_choice_least_bad(const atl_autorelay *ar) {
+    atl_relay_pool_entry *out = NULL;
     unsigned scopes = own_scopes(ar);
     uint64_t soonest = 0;
     size_t i;
 
     for (i = 0; i < ar->pool.n; i++) {
-        const atl_relay_pool_entry *relay = &ar->pool.relays[i];
+        atl_relay_pool_entry *relay = &ar->pool.relays[i];
         uint64_t until = atl_relay_pool_bad_until(&ar->pool, &relay->peer, ar->loop->now);
 
         if (is_possible(ar, relay, scopes) &&
@@ -208,7 +210,35 @@ size_t atl_choice_add(atl_autorelay *ar, atl_addr *addrs, size_t n, const atl_pe
     return n + 1;
 }
 
-/* A random sample; `again` 1: also of what was measured before. */
+static int has_ip(const atl_addr *addrs, size_t n, const atl_addr *addr) {
+    size_t i;
+
+    for (i = 0; !atl_addr_is_loopback(addr) && i < n; i++) {
+        if (atl_relay_pool_same_ip(&addrs[i], addr)) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
+/* Leaves out those behind the first `n` to whose addresses too much was sent lately. */
+static size_t may_measure(atl_autorelay *ar, atl_addr *addrs, size_t n, size_t total) {
+    size_t i;
+
+    for (i = n; i < total; i++) {
+        atl_relay_pool_entry *relay =
+            atl_relay_pool_find(&ar->pool, &ar->measured[i], addrs[i].family);
+
+        if (relay != NULL && atl_dial_may_send(ar->config.peers, &addrs[i])) {
+            relay->sent_at = ar->loop->now;
+            n = atl_choice_add(ar, addrs, n, &relay->peer, &relay->addr);
+        }
+    }
+    return n;
+}
+
+/* A random sample; `again` 1: also of what was measured before. One of each IP address: records
+ * prove who says that a relay is there, not that it is. */
 size_t atl_choice_sample(atl_autorelay *ar, atl_addr *addrs, size_t n, int again) {
     size_t most = n + ATL_AUTORELAY_SAMPLE < ATL_MEASURE_MAX ? n + ATL_AUTORELAY_SAMPLE
                                                              : (size_t)ATL_MEASURE_MAX;
@@ -220,7 +250,8 @@ size_t atl_choice_sample(atl_autorelay *ar, atl_addr *addrs, size_t n, int again
     for (i = 0; i < ar->pool.n; i++) {
         const atl_relay_pool_entry *relay = &ar->pool.relays[i];
 
-        if ((!again && is_measured(ar, relay)) || !is_good(ar, relay, scopes)) {
+        if ((!again && is_measured(ar, relay)) || !is_good(ar, relay, scopes) ||
+            has_ip(addrs, n, &relay->addr)) {
             continue;
         }
         seen++;
@@ -234,7 +265,7 @@ size_t atl_choice_sample(atl_autorelay *ar, atl_addr *addrs, size_t n, int again
             }
         }
     }
-    return n;
+    return may_measure(ar, addrs, first, n);
 }
 
 static int is_much_worse(const atl_chosen *slot, const atl_relay_pool_entry *other) {

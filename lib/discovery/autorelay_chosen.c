@@ -1,6 +1,7 @@
 /* One relay that was chosen: tried, tested, serving, and the end of it. */
 #include "discovery/autorelay_impl.h"
 
+#include "peer/dial.h"
 #include "peer/manager.h"
 
 #include <string.h>
@@ -231,7 +232,7 @@ static atl_chosen *free_slot(atl_autorelay *ar) {
     return NULL;
 }
 
-int32_t atl_chosen_begin(atl_autorelay *ar, const atl_relay_pool_entry *relay) {
+int32_t atl_chosen_begin(atl_autorelay *ar, atl_relay_pool_entry *relay) {
     atl_chosen *slot = free_slot(ar);
     const atl_relay_pool_entry *other;
     atl_maddr addr;
@@ -240,6 +241,10 @@ int32_t atl_chosen_begin(atl_autorelay *ar, const atl_relay_pool_entry *relay) {
     if (slot == NULL) {
         return ATLAS_ERR_LIMIT;
     }
+    if (!atl_dial_may_send(ar->config.peers, &relay->addr)) {
+        return ATLAS_ERR_RATE_LIMITED;
+    }
+    relay->sent_at = ar->loop->now;
     memset(&addr, 0, sizeof(addr));
     addr.host_kind = ATL_HOST_IP;
     addr.quic = 1;

@@ -72,12 +72,12 @@ int atl_autorelay_is_enough(const atl_autorelay *ar);
 /* The next one to try, or NULL. `extra`: enough are tried already, and this one is to save time
  * should one of them be dead: only from a network of its own. Sets *measure where others are to be
  * measured first. */
-const atl_relay_pool_entry *atl_choice_next(const atl_autorelay *ar, int extra, int *measure);
+atl_relay_pool_entry *atl_choice_next(const atl_autorelay *ar, int extra, int *measure);
 /* 1: somebody who might be better than those that were measured was not; `want` 0 or
  * ATL_CHOICE_DISTINCT. */
 int atl_choice_is_unmeasured(const atl_autorelay *ar, unsigned want);
 /* The one whose time is over soonest, of those that have failed, or NULL. */
-const atl_relay_pool_entry *atl_choice_least_bad(const atl_autorelay *ar);
+atl_relay_pool_entry *atl_choice_least_bad(const atl_autorelay *ar);
 /* Adds one to those that are measured, of which there are `n`; returns how many there are. */
 size_t atl_choice_add(atl_autorelay *ar, atl_addr *addrs, size_t n, const atl_peer_id *peer,
                       const atl_addr *addr);
@@ -89,8 +89,9 @@ void atl_choice_compare(atl_autorelay *ar);
 /* ---- autorelay_chosen.c ---- */
 
 void atl_chosen_init(atl_chosen *slot, atl_autorelay *ar);
-/* Tries this relay. ATLAS_ERR_LIMIT: no slot; or why it cannot be held. */
-int32_t atl_chosen_begin(atl_autorelay *ar, const atl_relay_pool_entry *relay);
+/* Tries this relay. ATLAS_ERR_LIMIT: no slot; ATLAS_ERR_RATE_LIMITED: its address was sent to too
+ * often lately; or why it cannot be held. */
+int32_t atl_chosen_begin(atl_autorelay *ar, atl_relay_pool_entry *relay);
 /* Gives it up in order (ATLAS_AUTORELAY_REPLACED). */
 void atl_chosen_give_up(atl_chosen *slot, const char *text);
 /* Lets go of it without an event. */

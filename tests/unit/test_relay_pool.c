@@ -126,6 +126,50 @@ static void another_address_is_another_candidate(void **state) {
     testenv_done(&t);
 }
 
+/* Relays of one IP address may be one victim, named by many. */
+static void one_address_has_few_relays(void **state) {
+    const uint64_t now = 100 * ATL_SECOND;
+    testenv t;
+    atl_relay_pool pool;
+    atl_addr addr = addr_of(1);
+    atl_addr other = addr_of(2);
+    atl_peer_id peer = peer_of(50);
+
+    (void)state;
+    testenv_init(&t);
+    atl_relay_pool_init(&pool, &t.env);
+    for (unsigned i = 0; i < 6; i++) {
+        const atl_peer_id at = peer_of(i);
+
+        addr.port = (uint16_t)(1000 + i);
+        assert_int_equal(atl_relay_pool_is_taken(&pool, &at, &addr, 20), i > 1);
+        atl_relay_pool_offer(&pool, &at, &addr, 10 * (i + 1));
+        assert_false(atl_relay_pool_is_taken(&pool, &at, &addr, 10 * (i + 1)));
+        assert_true(atl_relay_pool_is_taken(&pool, &peer, &addr, 10 * (i + 1)));
+        assert_false(atl_relay_pool_is_taken(&pool, &peer, &addr, 10 * (i + 1) + 1));
+        assert_false(atl_relay_pool_is_taken(&pool, &peer, &other, 0));
+        assert_int_equal(atl_relay_pool_is_crowded(&pool, find(&pool, i), now), i > 3);
+        find(&pool, i)->sent_at = now;
+    }
+    offer(&pool, 2000, 70);
+    assert_false(atl_relay_pool_is_crowded(&pool, find(&pool, 2000), now));
+    assert_true(atl_relay_pool_is_crowded(&pool, find(&pool, 0), now + MINUTE - 1));
+    assert_false(atl_relay_pool_is_crowded(&pool, find(&pool, 0), now + MINUTE));
+    /* this machine is its own */
+    for (unsigned i = 0; i < 6; i++) {
+        const uint8_t ip[4] = {127, 0, 0, 1};
+        const atl_peer_id at = peer_of(100 + i);
+
+        atl_addr_set4(&addr, ip, (uint16_t)(1 + i));
+        assert_false(atl_relay_pool_is_taken(&pool, &at, &addr, 0));
+        atl_relay_pool_offer(&pool, &at, &addr, 1);
+        assert_false(atl_relay_pool_is_crowded(&pool, find(&pool, 100 + i), now));
+        find(&pool, 100 + i)->sent_at = now;
+    }
+    atl_relay_pool_free(&pool);
+    testenv_done(&t);
+}
+
 static void failures_are_remembered_for_longer_each_time(void **state) {
     static const uint64_t WAITS[] = {1, 2, 4, 8, 16, 32, 64, 128, 256, 360, 360, 360};
     uint64_t now = 1000 * ATL_SECOND;
@@ -248,6 +292,7 @@ int main(void) {
         cmocka_unit_test(candidates_are_bounded),
         cmocka_unit_test(each_family_is_a_candidate),
         cmocka_unit_test(another_address_is_another_candidate),
+        cmocka_unit_test(one_address_has_few_relays),
         cmocka_unit_test(failures_are_remembered_for_longer_each_time),
         cmocka_unit_test(failures_are_bounded),
         cmocka_unit_test(another_network_forgives_what_it_may_have_done),
