@@ -131,7 +131,7 @@ static int waits_for_candidates(const atl_autorelay *ar) {
 }
 
 static void ask_for_more(atl_autorelay *ar) {
-    if (waits_for_candidates(ar)) {
+    if (waits_for_candidates(ar) || ar->config.peers->idle) {
         return;
     }
     ar->asked = 1;
@@ -178,7 +178,8 @@ static void step(atl_autorelay *ar) {
     int measure = 0;
     tally now;
 
-    if (ar->count == 0 || ar->config.peers->ep == NULL || ar->config.peers->shutdown) {
+    if (ar->count == 0 || ar->config.peers->ep == NULL || ar->config.peers->shutdown ||
+        ar->config.peers->idle) {
         return;
     }
     drop_configured(ar);
@@ -277,8 +278,15 @@ static void measure_some(atl_autorelay *ar) {
     measure_addrs(ar, addrs, atl_choice_sample(ar, addrs, 0, 0), ar->count + 1);
 }
 
+/* A node that sleeps compares after it has woken. */
 static void compare_in(atl_autorelay *ar, uint64_t wait) {
-    atl_timer_set(ar->loop, &ar->compare, ar->loop->now + wait);
+    if (!ar->config.peers->idle) {
+        atl_timer_set(ar->loop, &ar->compare, ar->loop->now + wait);
+    }
+}
+
+static void compare_later(atl_autorelay *ar) {
+    compare_in(ar, COMPARE_EVERY + atl_autorelay_random(ar) % (COMPARE_EVERY / 10));
 }
 
 /* Those that serve, and others. */
@@ -289,8 +297,8 @@ static void on_compare(atl_timer *timer, uint64_t now) {
     size_t i;
 
     (void)now;
-    compare_in(ar, COMPARE_EVERY + atl_autorelay_random(ar) % (COMPARE_EVERY / 10));
-    if (ar->measure != NULL || ar->config.peers->idle || ar->config.peers->ep == NULL) {
+    compare_later(ar);
+    if (ar->measure != NULL || ar->config.peers->ep == NULL) {
         return;
     }
     ask_for_more(ar);
@@ -332,11 +340,15 @@ int32_t atl_autorelay_new(const atl_autorelay_config *config, atl_autorelay **ou
     return ATLAS_OK;
 }
 
-static void stop(atl_autorelay *ar) {
+static void stop_measuring(atl_autorelay *ar) {
     if (ar->measure != NULL) {
         atl_measure_cancel(ar->measure);
         ar->measure = NULL;
     }
+}
+
+static void stop(atl_autorelay *ar) {
+    stop_measuring(ar);
     atl_timer_clear(ar->loop, &ar->look);
     atl_timer_clear(ar->loop, &ar->gather);
     atl_timer_clear(ar->loop, &ar->compare);
@@ -379,7 +391,7 @@ void atl_autorelay_want(atl_autorelay *ar, size_t count) {
         return;
     }
     if (before == 0) {
-        compare_in(ar, COMPARE_EVERY + atl_autorelay_random(ar) % (COMPARE_EVERY / 10));
+        compare_later(ar);
         ask_for_more(ar);
     }
     atl_autorelay_wake(ar);
@@ -437,13 +449,41 @@ void atl_autorelay_on_relay(atl_autorelay *ar, atl_relay_entry *entry) {
     }
 }
 
+void atl_autorelay_set_idle(atl_autorelay *ar, int on) {
+    size_t i;
+
+    for (i = 0; i < ATL_AUTORELAY_SLOTS; i++) {
+        if (ar->slots[i].entry != NULL) {
+            atl_chosen_set_idle(&ar->slots[i], on);
+        }
+    }
+    if (on) {
+        stop(ar);
+        ar->asked = 0;
+    } else if (ar->count != 0) {
+        compare_later(ar);
+        if (!atl_autorelay_is_enough(ar)) {
+            ask_for_more(ar);
+        }
+        atl_autorelay_wake(ar);
+    }
+}
+
+int atl_autorelay_is_busy(const atl_autorelay *ar) {
+    size_t i;
+
+    for (i = 0; i < ATL_AUTORELAY_SLOTS; i++) {
+        if (is_tried(&ar->slots[i]) || ar->slots[i].test != NULL) {
+            return 1;
+        }
+    }
+    return ar->measure != NULL || ar->gather.deadline != ATLAS_NO_DEADLINE;
+}
+
 void atl_autorelay_network_changed(atl_autorelay *ar) {
     atl_relay_pool_network_changed(&ar->pool);
     ar->backoff = 0;
-    if (ar->measure != NULL) {
-        atl_measure_cancel(ar->measure);
-        ar->measure = NULL;
-    }
+    stop_measuring(ar);
     if (ar->count != 0) {
         atl_timer_clear(ar->loop, &ar->look);
         compare_in(ar, COMPARE_SOON);

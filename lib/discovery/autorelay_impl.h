@@ -96,6 +96,8 @@ int32_t atl_chosen_begin(atl_autorelay *ar, atl_relay_pool_entry *relay);
 void atl_chosen_give_up(atl_chosen *slot, const char *text);
 /* Lets go of it without an event. */
 void atl_chosen_drop(atl_chosen *slot);
+/* Idle mode has begun, or ended: atl_autorelay_set_idle(). */
+void atl_chosen_set_idle(atl_chosen *slot, int on);
 /* News of its relay. */
 void atl_chosen_look(atl_chosen *slot);
 int atl_chosen_serves(const atl_chosen *slot);

@@ -260,6 +260,13 @@ int32_t atl_seek_autorelay(atl_discovery *disc) {
     return disc->autorelay != NULL ? ATLAS_OK : atl_autorelay_new(&config, &disc->autorelay);
 }
 
+void atl_seek_no_relays(atl_discovery *disc) {
+    if (disc->relays_find != NULL) {
+        atl_find_cancel(disc->relays_find);
+        disc->relays_find = NULL;
+    }
+}
+
 void atl_seek_stop(atl_discovery *disc) {
     if (disc->boots_find != NULL) {
         atl_find_cancel(disc->boots_find);
@@ -269,8 +276,5 @@ void atl_seek_stop(atl_discovery *disc) {
         atl_find_cancel(disc->servers_find);
         disc->servers_find = NULL;
     }
-    if (disc->relays_find != NULL) {
-        atl_find_cancel(disc->relays_find);
-        disc->relays_find = NULL;
-    }
+    atl_seek_no_relays(disc);
 }

@@ -88,6 +88,8 @@ void atl_discovery_primed(atl_discovery *disc);
 void atl_seek_servers(atl_discovery *disc);
 int32_t atl_seek_autorelay(atl_discovery *disc);
 void atl_seek_stop(atl_discovery *disc);
+/* Ends the search for relays alone. */
+void atl_seek_no_relays(atl_discovery *disc);
 /* collect.c: what the own record is to say now: addresses, and offers. */
 void atl_discovery_collect(atl_discovery *disc, atl_record *out);
 /* Whether it is worth asking now; and that it did not answer. */

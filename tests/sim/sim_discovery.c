@@ -303,11 +303,96 @@ static void test_one_family(void **state) {
     }
 }
 
+/* In idle mode nothing is sent, though fewer relays serve than are wanted; and when the node wakes
+ * it looks for more. */
+static void test_idle_mode(void **state) {
+    static const world_plan PLAN = {
+        .boots = 2, .relays = 4, .nodes = 1, .nat = {SIM_NAT_PORT_RESTRICTED}, .quiet = 1};
+    uint64_t before;
+    size_t i;
+    world w;
+
+    (void)state;
+    world_init(&w, &PLAN, 71);
+    for (i = 1; i < PLAN.relays; i++) {
+        sim_host_set_down(w.relays[i].host, 1);
+    }
+    world_start_node(&w, 0);
+    (void)world_run(&w, 60, NULL);
+    assert_int_equal(w.nodes[0].found.serving, 1);
+    assert_int_equal(atlas_set_idle(w.nodes[0].ctx, 1), ATLAS_OK);
+    sim_host_touch(w.nodes[0].host);
+    (void)world_run(&w, 60, NULL);
+    before = atl_endpoint_get_stats(w.nodes[0].ctx->ep)->tx_datagrams;
+    (void)world_run(&w, 900, NULL);
+    assert_int_equal(atl_endpoint_get_stats(w.nodes[0].ctx->ep)->tx_datagrams, before);
+    assert_true(atl_discovery_is_quiet(w.nodes[0].ctx->discovery));
+    for (i = 1; i < PLAN.relays; i++) {
+        sim_host_set_down(w.relays[i].host, 0);
+    }
+    w.nodes[0].found.full_at = 0;
+    assert_int_equal(atlas_set_idle(w.nodes[0].ctx, 0), ATLAS_OK);
+    sim_host_touch(w.nodes[0].host);
+    assert_true(world_run(&w, 10, three_serve));
+    world_done(&w);
+}
+
+typedef struct idle_seen {
+    int idles;
+    sim_found found; /* when the first came */
+} idle_seen;
+
+static idle_seen idled;
+
+static void on_idle(void *user, atlas_ctx *ctx, uint64_t quiet_ns) {
+    const sim_node *node = user;
+
+    (void)ctx;
+    (void)quiet_ns;
+    if (idled.idles++ == 0) {
+        idled.found = node->found;
+    }
+}
+
+static int is_idle(void *user) {
+    (void)user;
+    return idled.idles > 0;
+}
+
+/* A node that wants to sleep as soon as it may is not told so while it finds relays and while its
+ * record is on its way, be that long. */
+static void test_quiet(void **state) {
+    static const world_plan PLAN = {.boots = 2,
+                                    .relays = 3,
+                                    .nodes = 1,
+                                    .nat = {SIM_NAT_PORT_RESTRICTED},
+                                    .delay = 180 * ATL_MS,
+                                    .all_boots = 1,
+                                    .quiet = 1};
+    uint64_t seed;
+    world w;
+
+    (void)state;
+    for (seed = 81; seed <= 83; seed++) {
+        memset(&idled, 0, sizeof(idled));
+        world_init(&w, &PLAN, seed);
+        w.nodes[0].ctx->callbacks.on_idle = on_idle;
+        world_start_node(&w, 0);
+        assert_true(world_run(&w, 60, is_idle));
+        assert_int_equal(idled.found.serving, 3);
+        assert_int_equal(idled.found.circuits, 3);
+        assert_int_equal(idled.found.advertise, ATLAS_ADVERTISE_PUBLISHED);
+        assert_int_equal(idled.found.nodes, PLAN.boots);
+        world_done(&w);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_verdicts),        cmocka_unit_test(test_by_id),
         cmocka_unit_test(test_relay_dies),      cmocka_unit_test(test_host_changes),
         cmocka_unit_test(test_later_bootstrap), cmocka_unit_test(test_one_family),
+        cmocka_unit_test(test_idle_mode),       cmocka_unit_test(test_quiet),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
