@@ -434,6 +434,12 @@ static void on_idle(void *user, int on) {
     if (disc->reach != NULL && disc->primed) {
         atl_reach_run(disc->reach, !on && disc->checking);
     }
+    if (on) {
+        atl_seek_no_relays(disc);
+    }
+    if (disc->autorelay != NULL) {
+        atl_autorelay_set_idle(disc->autorelay, on);
+    }
     atl_publish_pause(&disc->publish, on);
 }
 
