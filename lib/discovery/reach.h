@@ -51,8 +51,8 @@ typedef struct atl_reach_config {
                                 const char *text),
                    void *done_user, void **request);
     void (*cancel)(void *user, void *request);
-    /* How a server has done in a round that is over: it has answered, or not (while others have). May
-     * be NULL. Must not change the reach. */
+    /* How a server has done in a round that is over: it has answered, or not (while others have).
+     * May be NULL. Must not change the reach. */
     void (*on_server)(void *user, const atl_reach_server *server, int answered);
     /* 1 when this node has written to that IP address before (ports do not count): a datagram from
      * there proves less. */

@@ -20,9 +20,9 @@
 /* A server that this round may ask. */
 typedef struct atl_reach_known {
     atl_reach_server server;
-    uint8_t group; /* the first server with the same IPv4 /24 or IPv6 /48 */
-    uint8_t asked; /* in this part of the round */
-    uint8_t mute;  /* it has not answered in the part before: the others come first */
+    uint8_t group;    /* the first server with the same IPv4 /24 or IPv6 /48 */
+    uint8_t asked;    /* in this part of the round */
+    uint8_t mute;     /* it has not answered in the part before: the others come first */
     uint8_t answered; /* in this round, whatever it was */
     uint8_t failed;   /* in this round: it was silent, or could not be asked */
 } atl_reach_known;

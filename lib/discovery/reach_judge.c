@@ -112,8 +112,7 @@ static uint32_t alone(const atl_reach_round *r, size_t c, const atl_reach_votes 
     uint32_t word = v->yes > 0 ? ATLAS_REACH_PUBLIC : ATLAS_REACH_PRIVATE;
     uint32_t before = former(r, &r->candidates[c]);
 
-    if (v->named != 1 || v->yes + v->no != 1 ||
-        (r->was != ATLAS_REACH_UNKNOWN && r->was != word) ||
+    if (v->named != 1 || v->yes + v->no != 1 || (r->was != ATLAS_REACH_UNKNOWN && r->was != word) ||
         (before != ATLAS_REACH_UNKNOWN && before != word) ||
         (!final && (v->replied > 0 || !is_late(r)))) {
         return ATLAS_REACH_UNKNOWN;

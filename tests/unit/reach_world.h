@@ -78,8 +78,8 @@ typedef struct reach_world {
     atl_addr met[MET_MAX]; /* written to, as the NAT knows it */
     const char *named; /* a digit for each server: 1, the application has named it; NULL: none */
     int reports[SERVERS_MAX][2]; /* of rounds: it has not answered, it has */
-    const char *has_met;   /* an IP address that the owner says it has met */
-    int loses;             /* the first that many datagrams are lost */
+    const char *has_met;         /* an IP address that the owner says it has met */
+    int loses;                   /* the first that many datagrams are lost */
     size_t asks, cancels;
     size_t last_candidates; /* of the last request */
     size_t last_len;

@@ -262,7 +262,7 @@ static void reports(void **state) {
         const char *answered; /* 1, 0, or - for not told */
     } rows[] = {
         {"hhh", "111"},   {"hsh", "101"},     {"hSh", "101"}, /* too late */
-        {"hgcx", "1001"}, {"hefr", "1-1-"},   /* limited, its host is: not its fault */
+        {"hgcx", "1001"}, {"hefr", "1-1-"}, /* limited, its host is: not its fault */
         {"sss", "---"},   {"sshhh", "00111"},
     };
     static reach_world w;
@@ -289,12 +289,9 @@ static void reports(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(votes),
-        cmocka_unit_test(met_before),
-        cmocka_unit_test(candidates),
-        cmocka_unit_test(kept),
-        cmocka_unit_test(named_alone),
-        cmocka_unit_test(named_alone_later),
+        cmocka_unit_test(votes),       cmocka_unit_test(met_before),
+        cmocka_unit_test(candidates),  cmocka_unit_test(kept),
+        cmocka_unit_test(named_alone), cmocka_unit_test(named_alone_later),
         cmocka_unit_test(reports),
     };
 
