@@ -117,6 +117,7 @@ void atl_reach_over(atl_reach_round *r, int changed) {
 static void on_timer(atl_timer *timer, uint64_t now) {
     atl_reach_round *r = timer->user;
 
+    (void)now;
     if (r->on) {
         atl_reach_step(r);
         return;
@@ -126,7 +127,6 @@ static void on_timer(atl_timer *timer, uint64_t now) {
         wait_interval(r); /* nobody to ask */
         return;
     }
-    r->started = now;
     atl_reach_step(r);
 }
 

@@ -58,6 +58,7 @@ struct atl_discovery {
 
     atl_reach *reach;    /* NULL before need */
     uint8_t checking;    /* reachability is of interest */
+    uint8_t asked;       /* to the application itself, not for advertising alone */
     uint8_t advertising; /* and this node wants to be found */
     uint8_t stopped;     /* no more: the context shuts down */
     uint8_t relaying;    /* relays are chosen */
