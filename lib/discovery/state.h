@@ -64,8 +64,8 @@ struct atl_discovery {
     uint8_t relaying;    /* relays are chosen */
     uint8_t offering;    /* the owner was told to serve as a relay */
     uint8_t wanting;     /* autorelay waits for candidates */
-    uint8_t primed;  /* servers have been looked for once */
-    atl_timer prime; /* patience with that */
+    uint8_t primed;      /* servers have been looked for once */
+    atl_timer prime;     /* patience with that */
     struct atl_find *boots_find;
     struct atl_find *servers_find;
     struct atl_find *relays_find;
