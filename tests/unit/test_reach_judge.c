@@ -280,8 +280,9 @@ static void reports(void **state) {
         for (k = 0; k < w.n_servers; k++) {
             char want = rows[i / 2].answered[k];
 
-            assert_int_equal(w.reports[k][0], want == '0');
-            assert_int_equal(w.reports[k][1], want == '1');
+            /* a second round may have followed */
+            assert_int_equal(w.reports[k][0] > 0, want == '0');
+            assert_int_equal(w.reports[k][1] > 0, want == '1');
         }
         reach_world_done(&w);
     }
