@@ -63,7 +63,7 @@ class Load:
             node = Node(self.world.program, os.path.join(self.world.work, f"{host}-{number}"), self.world.lab, host)
             process = node.listen("-4", "--no-relay", "--bootstrap", self.boot.addr)
             try:
-                event = process.see(is_published, 10, "record")
+                event = process.see(is_published, 3, "record")
                 with self.lock:
                     self.acked[node.id] = event["seq"]
             except Failed:

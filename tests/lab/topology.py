@@ -116,7 +116,8 @@ class Lab:
         self.rebound = 0
         self.networks = {PUBLIC}
         self.space("inet")
-        self.ip("inet", "link add br0 type bridge", "link set br0 up", f"addr add {PUBLIC}.1/24 dev br0")
+        # an address of its own: it would take the lowest of its ports', and those who know the former one lose their router
+        self.ip("inet", "link add br0 address 02:00:00:00:00:01 type bridge", "link set br0 up", f"addr add {PUBLIC}.1/24 dev br0")
 
     def space(self, name):
         sh(["ip", "netns", "add", name])
