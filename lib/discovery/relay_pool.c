@@ -68,12 +68,25 @@ static atl_relay_pool_entry *oldest(const atl_relay_pool *pool) {
     return out;
 }
 
+/* Memory for failures comes first: where a failure cannot be remembered, the same relay would be
+ * tried again and again without pause. */
+static int reserve_bad(atl_relay_pool *pool) {
+    void *bad = pool->bad;
+    int rv = grow(pool->env, &bad, &pool->cap_bad, 0, sizeof(*pool->bad), ATL_POOL_BAD_MAX);
+
+    pool->bad = bad;
+    return rv;
+}
+
 void atl_relay_pool_offer(atl_relay_pool *pool, const atl_peer_id *peer, const atl_addr *addr,
                           uint64_t now) {
     atl_relay_pool_entry *relay = atl_relay_pool_find(pool, peer, addr->family);
 
     if (relay != NULL && atl_addr_equal(&relay->addr, addr)) {
         relay->named_at = now;
+        return;
+    }
+    if (!reserve_bad(pool)) {
         return;
     }
     if (relay == NULL) {
