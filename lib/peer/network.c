@@ -13,7 +13,6 @@
 #define GATHER_AGE (2 * ATL_SECOND)
 #define SETTLE (150 * ATL_MS) /* changes of the host come in bursts */
 #define CHANGE_PAUSE (1 * ATL_SECOND)
-#define ALL_FAMILIES 3u
 
 /* A question to a STUN server on behalf of the candidates. */
 typedef struct question {
@@ -193,7 +192,20 @@ static void changed(atl_peers *peers, uint32_t moved) {
     }
 }
 
-/* The system tells of much that changes nothing here: routes that flap, links of containers. */
+/* The families in which the host's address does not tell one network from another. */
+static uint32_t behind_nat(const atl_peers *peers) {
+    uint32_t families = 0;
+    size_t i;
+
+    for (i = 0; i < ATL_COUNT(peers->outside); i++) {
+        families |= (uint32_t)atl_addr_is_private(&peers->outside[i]) << i;
+    }
+    return families;
+}
+
+/* The system tells of much that changes nothing here: routes that flap, links of containers. What
+ * the application tells is believed: another network may have given the same private address, as a
+ * public one it is the same network. */
 static void on_settle(atl_timer *timer, uint64_t now) {
     atl_peers *peers = timer->user;
     uint32_t moved;
@@ -201,7 +213,7 @@ static void on_settle(atl_timer *timer, uint64_t now) {
 
     (void)now;
     if (!peers->only_watched) {
-        changed(peers, ALL_FAMILIES); /* another network may have given the same address */
+        changed(peers, moved | behind_nat(peers));
     } else if (other) {
         changed(peers, moved);
     }

@@ -67,6 +67,36 @@ static int32_t request(asker *a, const char *const *addrs, size_t n, uint8_t fil
     return status;
 }
 
+static const char *const MIXED[] = {"192.0.10.9:7", "192.0.10.8:40000", "192.0.10.9:40000"};
+
+/* As often as it likes: 10 at once and one a second are heard. */
+static void ask_often(world *w, asker *a, tally *t) {
+    atlas_registry_stats before;
+    atlas_registry_stats after;
+    atl_dialback_reply reply;
+    uint64_t paid = 0;
+    uint64_t refused = 0;
+    size_t i;
+
+    boot_stats(&w->boots[0], &before);
+    t->bytes = 0;
+    for (i = 0; i < 100; i++) {
+        int32_t status = request(a, MIXED, ATL_COUNT(MIXED), 3, &reply);
+
+        assert_true(status == 200 || status == 429);
+        paid += status == 200 ? ATL_COUNT(MIXED) * (uint64_t)ATL_DIALBACK_PRICE : 0;
+        refused += status == 429;
+    }
+    (void)world_run(w, 3, NULL);
+    boot_stats(&w->boots[0], &after);
+    printf("%llu of 100 refused, %llu bytes for %llu\n", (unsigned long long)refused,
+           (unsigned long long)t->bytes, (unsigned long long)paid);
+    assert_in_range(refused, 75, 95);
+    assert_in_range(after.dialback_refused - before.dialback_refused, refused, refused + 25);
+    assert_int_equal(t->others, 0);
+    assert_in_range(t->bytes, 1, paid);
+}
+
 static void test_other_addresses(void **state) {
     static const world_plan PLAN = {.boots = 1, .relays = 1, .nodes = 2};
     static const char *const OTHERS[] = {
@@ -74,12 +104,9 @@ static void test_other_addresses(void **state) {
         "192.0.200.1:53",   "203.0.100.1:4001",  "203.0.100.2:4002", "127.0.0.1:4001",
         "192.168.1.1:80",   "[2001:db8::1]:443", "192.0.10.8:40000",
     };
-    static const char *const MIXED[] = {"192.0.10.9:7", "192.0.10.8:40000", "192.0.10.9:40000"};
     atlas_registry_stats before;
     atlas_registry_stats after;
     atl_dialback_reply reply;
-    uint64_t paid = 0;
-    uint64_t refused = 0;
     tally t = {.others = 0};
     asker a;
     size_t i;
@@ -113,24 +140,7 @@ static void test_other_addresses(void **state) {
     assert_int_equal(t.others, 0);
     assert_int_equal(t.packets, 2 * 2 * ATL_DIALBACK_REPEATS);
     assert_in_range(t.bytes, 1, ATL_COUNT(MIXED) * ATL_DIALBACK_PRICE);
-    /* as often as it likes: 10 at once and one a second are heard */
-    boot_stats(&w.boots[0], &before);
-    t.bytes = 0;
-    for (i = 0; i < 100; i++) {
-        int32_t status = request(&a, MIXED, ATL_COUNT(MIXED), 3, &reply);
-
-        assert_true(status == 200 || status == 429);
-        paid += status == 200 ? ATL_COUNT(MIXED) * (uint64_t)ATL_DIALBACK_PRICE : 0;
-        refused += status == 429;
-    }
-    (void)world_run(&w, 3, NULL);
-    boot_stats(&w.boots[0], &after);
-    printf("%llu of 100 refused, %llu bytes for %llu\n", (unsigned long long)refused,
-           (unsigned long long)t.bytes, (unsigned long long)paid);
-    assert_in_range(refused, 75, 95);
-    assert_in_range(after.dialback_refused - before.dialback_refused, refused, refused + 25);
-    assert_int_equal(t.others, 0);
-    assert_in_range(t.bytes, 1, paid);
+    ask_often(&w, &a, &t);
     asker_done(&a);
     world_done(&w);
 }

@@ -132,6 +132,30 @@ static int node_1_corrected(void *user) {
            !sim_node_says_relay(&w->nodes[1], &w->relays[w->dialler]);
 }
 
+/* A look-up and a list, by node 0. */
+static void ask_liars(bad_world *b) {
+    static const atlas_query_options FRESH = {.size = sizeof(FRESH), .fresh = 1};
+    static const atlas_query_options LIST = {.size = sizeof(LIST), .limit = 1000};
+    world *w = &b->w;
+    uint64_t lists;
+    told t;
+
+    /* the record is told when the honest one has answered: a round trip */
+    assert_int_equal(told_lookup(&t, &w->nodes[0], world_id(&w->nodes[1]), &FRESH), ATLAS_OK);
+    told_wait(&t, 6);
+    assert_int_equal(t.code, ATLAS_OK);
+    assert_int_equal(t.records, 1);
+    assert_int_equal(t.seq, w->nodes[1].found.seq);
+    assert_in_range(t.record_at - t.asked_at, 1, 110 * ATL_MS);
+    check_reasons(b, &t);
+    /* each relay once, however often it is named */
+    lists = b->liars[4].lists;
+    assert_int_equal(told_discover(&t, &w->nodes[0], ATLAS_OFFER_RELAY, &LIST), ATLAS_OK);
+    told_wait(&t, 6);
+    assert_int_equal(t.records, 5);
+    assert_in_range(b->liars[4].lists - lists, 1, 400);
+}
+
 /* One honest bootstrap node among nine is enough for everything, and as fast as alone. */
 static void test_liars(void **state) {
     static const world_plan PLAN = {.boots = 1,
@@ -139,14 +163,10 @@ static void test_liars(void **state) {
                                     .nodes = 2,
                                     .nat = {SIM_NAT_PORT_RESTRICTED, SIM_NAT_SYMMETRIC},
                                     .quiet = 1};
-    static const atlas_query_options FRESH = {.size = sizeof(FRESH), .fresh = 1};
-    static const atlas_query_options LIST = {.size = sizeof(LIST), .limit = 1000};
     static bad_world b;
     world *w = &b.w;
     size_t before = 0;
     uint64_t took;
-    uint64_t lists;
-    told t;
     int i;
 
     (void)state;
@@ -160,20 +180,7 @@ static void test_liars(void **state) {
     (void)world_run(w, 5, NULL);
     bad_give(&b);
     for (i = 0; i < 20; i++) {
-        /* the record is told when the honest one has answered: a round trip */
-        assert_int_equal(told_lookup(&t, &w->nodes[0], world_id(&w->nodes[1]), &FRESH), ATLAS_OK);
-        told_wait(&t, 6);
-        assert_int_equal(t.code, ATLAS_OK);
-        assert_int_equal(t.records, 1);
-        assert_int_equal(t.seq, w->nodes[1].found.seq);
-        assert_in_range(t.record_at - t.asked_at, 1, 110 * ATL_MS);
-        check_reasons(&b, &t);
-        /* each relay once, however often it is named */
-        lists = b.liars[4].lists;
-        assert_int_equal(told_discover(&t, &w->nodes[0], ATLAS_OFFER_RELAY, &LIST), ATLAS_OK);
-        told_wait(&t, 6);
-        assert_int_equal(t.records, 5);
-        assert_in_range(b.liars[4].lists - lists, 1, 400);
+        ask_liars(&b);
         (void)world_run(w, 20, NULL);
         if (i == 4) {
             before = w->nodes[0].live_bytes;
@@ -417,6 +424,15 @@ static void flood_begin(flood *fl, world *w) {
     }
 }
 
+static void flood_end(flood *fl) {
+    size_t i;
+
+    for (i = 0; i < CROWD; i++) {
+        asker_done(&fl->askers[i]);
+        sim_node_done(&fl->nodes[i]);
+    }
+}
+
 /* Eight nodes behind one address put the records of 20,000. */
 static void test_many_ids(void **state) {
     static const world_plan PLAN = {
@@ -474,10 +490,7 @@ static void test_many_ids(void **state) {
     assert_int_equal(asker_ask(&fl.askers[0], "GET", records_path(other.peer), NULL, 0), 200);
     assert_true(world_dial(&w, 0, 1, NULL));
     forge_done(&other);
-    for (i = 0; i < CROWD; i++) {
-        asker_done(&fl.askers[i]);
-        sim_node_done(&fl.nodes[i]);
-    }
+    flood_end(&fl);
     world_done(&w);
 }
 

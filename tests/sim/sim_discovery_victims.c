@@ -220,7 +220,9 @@ static void test_serving_nowhere(void **state) {
 /* ---- a victim that is said to serve ---- */
 
 #define CROWD 300u
-#define A_MINUTE 150 /* packets from a node to the victim */
+/* Packets from a node to the victim; a node that knows nothing yet looks more often. */
+#define FIRST_MINUTE 200
+#define A_MINUTE 150
 
 /* Hundreds of records say that a relay, a server of dial-backs and a bootstrap node is there. */
 static void name_the_victim(world *w) {
@@ -282,7 +284,7 @@ static void test_named_as_server(void **state) {
         printf("%zu relays: %llu packets in the first minute, %llu in any other, %llu in an hour\n",
                plan.relays, (unsigned long long)most[0], (unsigned long long)most[1],
                (unsigned long long)before[0]);
-        assert_in_range(most[0], 1, A_MINUTE);
+        assert_in_range(most[0], 1, FIRST_MINUTE);
         assert_in_range(most[1], 1, A_MINUTE);
         for (k = 0; k < 2; k++) {
             assert_int_equal(w.nodes[k].found.serving, plan.relays == 4 ? 3 : 1);
