@@ -181,9 +181,9 @@ typedef struct atlas_reach_event {
 } atlas_reach_event;
 
 /* Has reachability checked now, and again in growing intervals and when the network changes,
- * without advertising anything. Servers are the bootstrap nodes and relays that are known. Events:
- * on_reach. Returns ATLAS_OK, ATLAS_ERR_NO_BOOTSTRAP when there is nobody to ask, or an error of
- * atlas_open(). */
+ * without advertising anything. Servers are the bootstrap nodes and relays that are known; relays
+ * that were added alone will do. Events: on_reach. Returns ATLAS_OK, ATLAS_ERR_NO_BOOTSTRAP when
+ * there is nobody to ask, or an error of atlas_open(). */
 ATLAS_API int32_t atlas_reach_start(atlas_ctx *ctx);
 
 /* The verdict of a family (4 or 6) now. */

@@ -6,7 +6,8 @@
 #define SETTLE ATL_SECOND
 
 static int is_quiet(const atlas_ctx *ctx, uint64_t *next) {
-    if (ctx->left || (ctx->stun != NULL && atl_stun_agent_probes(ctx->stun) > 0)) {
+    if (ctx->left || (ctx->discovery != NULL && !atl_discovery_is_quiet(ctx->discovery)) ||
+        (ctx->stun != NULL && atl_stun_agent_probes(ctx->stun) > 0)) {
         return 0;
     }
     /* what a relay forwards is the work of others, and can begin at any moment */

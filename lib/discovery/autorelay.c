@@ -131,7 +131,7 @@ static int waits_for_candidates(const atl_autorelay *ar) {
 }
 
 static void ask_for_more(atl_autorelay *ar) {
-    if (waits_for_candidates(ar)) {
+    if (waits_for_candidates(ar) || ar->config.peers->idle) {
         return;
     }
     ar->asked = 1;
@@ -164,7 +164,7 @@ static void look_later(atl_autorelay *ar) {
 /* Tries as many as are missing, and one more; 1 when that many are tried now. */
 static int try_some(atl_autorelay *ar, size_t missing, size_t tried, int *measure) {
     while (tried <= missing) {
-        const atl_relay_pool_entry *relay = atl_choice_next(ar, tried == missing, measure);
+        atl_relay_pool_entry *relay = atl_choice_next(ar, tried == missing, measure);
 
         if (relay == NULL || atl_chosen_begin(ar, relay) != ATLAS_OK) {
             break;
@@ -174,11 +174,18 @@ static int try_some(atl_autorelay *ar, size_t missing, size_t tried, int *measur
     return tried >= missing;
 }
 
+/* A node that sleeps looks for nothing; waking is a change of network. */
+static int rests(const atl_autorelay *ar) {
+    const atl_peers *peers = ar->config.peers;
+
+    return ar->count == 0 || peers->ep == NULL || peers->shutdown || peers->idle;
+}
+
 static void step(atl_autorelay *ar) {
     int measure = 0;
     tally now;
 
-    if (ar->count == 0 || ar->config.peers->ep == NULL || ar->config.peers->shutdown) {
+    if (rests(ar)) {
         return;
     }
     drop_configured(ar);
@@ -211,10 +218,13 @@ static void on_gather(atl_timer *timer, uint64_t now) {
 /* Nothing was left to try: others are asked for, and those that have failed tried again. */
 static void on_look(atl_timer *timer, uint64_t now) {
     atl_autorelay *ar = timer->user;
-    const atl_relay_pool_entry *relay;
+    atl_relay_pool_entry *relay;
     tally have = count_slots(ar);
 
     (void)now;
+    if (rests(ar)) {
+        return;
+    }
     ask_for_more(ar);
     while (!atl_choice_is_unmeasured(ar, 0) && have.good + have.tried++ < ar->count &&
            (relay = atl_choice_least_bad(ar)) != NULL && atl_chosen_begin(ar, relay) == ATLAS_OK) {
@@ -241,7 +251,8 @@ static void on_measured(void *user, const atl_measure_result *results, size_t n)
 
     ar->measure = NULL;
     for (i = 0; i < n; i++) {
-        atl_relay_pool_entry *relay = atl_relay_pool_find(&ar->pool, &ar->measured[i]);
+        atl_relay_pool_entry *relay =
+            atl_relay_pool_find(&ar->pool, &ar->measured[i], results[i].addr.family);
         atl_chosen *slot = slot_of(ar, &ar->measured[i]);
 
         if (relay != NULL && atl_addr_equal(&relay->addr, &results[i].addr)) {
@@ -249,7 +260,7 @@ static void on_measured(void *user, const atl_measure_result *results, size_t n)
             relay->rtt = results[i].rtt;
             relay->loss = results[i].loss;
         }
-        if (slot != NULL && ar->comparing) {
+        if (slot != NULL && ar->comparing && atl_addr_equal(&slot->addr, &results[i].addr)) {
             slot->rtt = results[i].rtt != 0 ? results[i].rtt : slot->rtt;
             slot->loss = results[i].loss;
         }
@@ -276,8 +287,15 @@ static void measure_some(atl_autorelay *ar) {
     measure_addrs(ar, addrs, atl_choice_sample(ar, addrs, 0, 0), ar->count + 1);
 }
 
+/* A node that sleeps compares after it has woken. */
 static void compare_in(atl_autorelay *ar, uint64_t wait) {
-    atl_timer_set(ar->loop, &ar->compare, ar->loop->now + wait);
+    if (!ar->config.peers->idle) {
+        atl_timer_set(ar->loop, &ar->compare, ar->loop->now + wait);
+    }
+}
+
+static void compare_later(atl_autorelay *ar) {
+    compare_in(ar, COMPARE_EVERY + atl_autorelay_random(ar) % (COMPARE_EVERY / 10));
 }
 
 /* Those that serve, and others. */
@@ -288,8 +306,8 @@ static void on_compare(atl_timer *timer, uint64_t now) {
     size_t i;
 
     (void)now;
-    compare_in(ar, COMPARE_EVERY + atl_autorelay_random(ar) % (COMPARE_EVERY / 10));
-    if (ar->measure != NULL || ar->config.peers->idle || ar->config.peers->ep == NULL) {
+    compare_later(ar);
+    if (ar->measure != NULL || ar->config.peers->ep == NULL) {
         return;
     }
     ask_for_more(ar);
@@ -331,11 +349,15 @@ int32_t atl_autorelay_new(const atl_autorelay_config *config, atl_autorelay **ou
     return ATLAS_OK;
 }
 
-static void stop(atl_autorelay *ar) {
+static void stop_measuring(atl_autorelay *ar) {
     if (ar->measure != NULL) {
         atl_measure_cancel(ar->measure);
         ar->measure = NULL;
     }
+}
+
+static void stop(atl_autorelay *ar) {
+    stop_measuring(ar);
     atl_timer_clear(ar->loop, &ar->look);
     atl_timer_clear(ar->loop, &ar->gather);
     atl_timer_clear(ar->loop, &ar->compare);
@@ -378,7 +400,7 @@ void atl_autorelay_want(atl_autorelay *ar, size_t count) {
         return;
     }
     if (before == 0) {
-        compare_in(ar, COMPARE_EVERY + atl_autorelay_random(ar) % (COMPARE_EVERY / 10));
+        compare_later(ar);
         ask_for_more(ar);
     }
     atl_autorelay_wake(ar);
@@ -388,7 +410,8 @@ void atl_autorelay_offer(atl_autorelay *ar, const atl_maddr *addr) {
     if (addr->host_kind != ATL_HOST_IP || !addr->quic || !addr->has_peer || addr->has_relay ||
         addr->addr.port == 0 || atl_addr_is_unspecified(&addr->addr) ||
         atl_addr_is_multicast(&addr->addr) || atl_addr_is_link_local(&addr->addr) ||
-        atl_peer_id_equal(&addr->peer, &ar->config.self)) {
+        atl_peer_id_equal(&addr->peer, &ar->config.self) ||
+        atl_relay_pool_is_taken(&ar->pool, &addr->peer, &addr->addr, ar->asked_at)) {
         return;
     }
     atl_relay_pool_offer(&ar->pool, &addr->peer, &addr->addr, ar->loop->now);
@@ -435,13 +458,41 @@ void atl_autorelay_on_relay(atl_autorelay *ar, atl_relay_entry *entry) {
     }
 }
 
+void atl_autorelay_set_idle(atl_autorelay *ar, int on) {
+    size_t i;
+
+    for (i = 0; i < ATL_AUTORELAY_SLOTS; i++) {
+        if (ar->slots[i].entry != NULL) {
+            atl_chosen_set_idle(&ar->slots[i], on);
+        }
+    }
+    if (on) {
+        stop(ar);
+        ar->asked = 0;
+    } else if (ar->count != 0) {
+        compare_later(ar);
+        if (!atl_autorelay_is_enough(ar)) {
+            ask_for_more(ar);
+        }
+        atl_autorelay_wake(ar);
+    }
+}
+
+int atl_autorelay_is_busy(const atl_autorelay *ar) {
+    size_t i;
+
+    for (i = 0; i < ATL_AUTORELAY_SLOTS; i++) {
+        if (is_tried(&ar->slots[i]) || ar->slots[i].test != NULL) {
+            return 1;
+        }
+    }
+    return ar->measure != NULL || ar->gather.deadline != ATLAS_NO_DEADLINE;
+}
+
 void atl_autorelay_network_changed(atl_autorelay *ar) {
     atl_relay_pool_network_changed(&ar->pool);
     ar->backoff = 0;
-    if (ar->measure != NULL) {
-        atl_measure_cancel(ar->measure);
-        ar->measure = NULL;
-    }
+    stop_measuring(ar);
     if (ar->count != 0) {
         atl_timer_clear(ar->loop, &ar->look);
         compare_in(ar, COMPARE_SOON);

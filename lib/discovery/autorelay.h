@@ -52,6 +52,11 @@ size_t atl_autorelay_serving(const atl_autorelay *ar, atl_relay_entry **out, siz
 int atl_autorelay_is_serving(const atl_autorelay *ar, const atl_relay_entry *entry);
 /* News of an entry (peer/relays.h: on_observed). */
 void atl_autorelay_on_relay(atl_autorelay *ar, atl_relay_entry *entry);
+/* Idle mode has begun or ended (peers->idle says the same): what serves is left as it is, nothing
+ * is sent and no timer runs; then everything is looked at again. */
+void atl_autorelay_set_idle(atl_autorelay *ar, int on);
+/* 1 while it measures, tries or tests, or waits for the first candidates to be many. */
+int atl_autorelay_is_busy(const atl_autorelay *ar);
 /* The host's network changed: what was measured no longer counts. */
 void atl_autorelay_network_changed(atl_autorelay *ar);
 

@@ -1,6 +1,7 @@
 /* Which of the candidates: who may be chosen at all, who is best, who is measured. */
 #include "discovery/autorelay_impl.h"
 
+#include "peer/dial.h"
 #include "peer/manager.h"
 
 #define LOCAL_ADDRS 64
@@ -52,15 +53,15 @@ static int is_chosen(const atl_autorelay *ar, const atl_peer_id *peer) {
 /* Whatever it has done before. */
 static int is_possible(const atl_autorelay *ar, const atl_relay_pool_entry *relay,
                        unsigned scopes) {
-    atl_addr local;
-
     if ((atl_addr_is_private(&relay->addr) && (scopes & SCOPE_PRIVATE) == 0) ||
         (atl_addr_is_loopback(&relay->addr) && (scopes & SCOPE_LOOPBACK) == 0)) {
         return 0;
     }
     return !is_chosen(ar, &relay->peer) &&
            atl_relays_configured(&ar->config.peers->relays, &relay->peer) == NULL &&
-           atl_endpoint_local(ar->config.peers->ep, relay->addr.family, &local) == ATLAS_OK;
+           atl_dial_has_way(ar->config.peers, &relay->addr) &&
+           /* who has answered is there */
+           (relay->rtt != 0 || !atl_relay_pool_is_crowded(&ar->pool, relay, ar->loop->now));
 }
 
 static int is_good(const atl_autorelay *ar, const atl_relay_pool_entry *relay, unsigned scopes) {
@@ -72,15 +73,21 @@ static int is_measured(const atl_autorelay *ar, const atl_relay_pool_entry *rela
     return relay->measured_at != 0 && ar->loop->now < relay->measured_at + FRESH;
 }
 
-/* No chosen relay but `except` is in its network. */
-static int is_distinct(const atl_autorelay *ar, const atl_addr *addr, const atl_chosen *except) {
+static int is_near(const atl_chosen *slot, const atl_addr *addr) {
+    return atl_relay_pool_same_network(&slot->addr, addr) ||
+           atl_relay_pool_same_network(&slot->other, addr);
+}
+
+/* No chosen relay but `except` is in its network. Those of both families count. */
+static int is_distinct(const atl_autorelay *ar, const atl_relay_pool_entry *relay,
+                       const atl_chosen *except) {
     size_t i;
 
     for (i = 0; i < ATL_AUTORELAY_SLOTS; i++) {
         const atl_chosen *slot = &ar->slots[i];
 
         if (slot->entry != NULL && slot != except && !slot->doomed &&
-            slot->state != ATL_CHOSEN_LEAVES && atl_relay_pool_same_network(&slot->addr, addr)) {
+            slot->state != ATL_CHOSEN_LEAVES && is_near(slot, &relay->addr)) {
             return 0;
         }
     }
@@ -97,14 +104,13 @@ static int is_better(const atl_relay_pool_entry *a, const atl_relay_pool_entry *
 static int fits(const atl_autorelay *ar, const atl_relay_pool_entry *relay, unsigned scopes,
                 unsigned want) {
     return is_measured(ar, relay) && ((want & ANSWERED) == 0 || relay->loss < 100) &&
-           ((want & DISTINCT) == 0 || is_distinct(ar, &relay->addr, NULL)) &&
-           is_good(ar, relay, scopes);
+           ((want & DISTINCT) == 0 || is_distinct(ar, relay, NULL)) && is_good(ar, relay, scopes);
 }
 
 /* One of those that are about as good as the best; NULL: none. */
-static const atl_relay_pool_entry *pick(const atl_autorelay *ar, unsigned want) {
+static atl_relay_pool_entry *pick(const atl_autorelay *ar, unsigned want) {
     const atl_relay_pool_entry *best = NULL;
-    const atl_relay_pool_entry *out = NULL;
+    atl_relay_pool_entry *out = NULL;
     unsigned scopes = own_scopes(ar);
     uint64_t near;
     uint64_t n = 0;
@@ -122,7 +128,7 @@ static const atl_relay_pool_entry *pick(const atl_autorelay *ar, unsigned want) 
     }
     near = best->rtt / NEAR_PART < NEAR_MIN ? NEAR_MIN : best->rtt / NEAR_PART;
     for (i = 0; i < ar->pool.n; i++) {
-        const atl_relay_pool_entry *relay = &ar->pool.relays[i];
+        atl_relay_pool_entry *relay = &ar->pool.relays[i];
 
         if (fits(ar, relay, scopes, want) && relay->loss == best->loss &&
             relay->rtt <= best->rtt + near && atl_autorelay_random(ar) % ++n == 0) {
@@ -140,8 +146,7 @@ int atl_choice_is_unmeasured(const atl_autorelay *ar, unsigned want) {
     for (i = 0; i < ar->pool.n; i++) {
         const atl_relay_pool_entry *relay = &ar->pool.relays[i];
 
-        if (!is_measured(ar, relay) &&
-            ((want & DISTINCT) == 0 || is_distinct(ar, &relay->addr, NULL)) &&
+        if (!is_measured(ar, relay) && ((want & DISTINCT) == 0 || is_distinct(ar, relay, NULL)) &&
             is_good(ar, relay, scopes)) {
             return 1;
         }
@@ -152,9 +157,9 @@ int atl_choice_is_unmeasured(const atl_autorelay *ar, unsigned want) {
 /* The next one to try. `extra`: enough are tried already, and this one is to save time should one
  * of them be dead: only from a network of its own. Sets *measure where others are to be measured
  * first. */
-const atl_relay_pool_entry *atl_choice_next(const atl_autorelay *ar, int extra, int *measure) {
+atl_relay_pool_entry *atl_choice_next(const atl_autorelay *ar, int extra, int *measure) {
     static const unsigned ORDER[] = {DISTINCT | ANSWERED, ANSWERED, DISTINCT, 0};
-    const atl_relay_pool_entry *relay;
+    atl_relay_pool_entry *relay;
     size_t i;
 
     for (i = 0; i < ATL_COUNT(ORDER); i++) {
@@ -170,18 +175,25 @@ const atl_relay_pool_entry *atl_choice_next(const atl_autorelay *ar, int extra, 
     return NULL;
 }
 
+/* Of two addresses of one relay the one that has answered comes first. */
+static int is_sooner(const atl_relay_pool_entry *a, uint64_t until, const atl_relay_pool_entry *b,
+                     uint64_t soonest) {
+    return until != soonest ? until < soonest : a->rtt != 0 && b->rtt == 0;
+}
+
 /* The one whose time is over soonest, of those that have failed. */
-const atl_relay_pool_entry *atl_choice_least_bad(const atl_autorelay *ar) {
-    const atl_relay_pool_entry *out = NULL;
+atl_relay_pool_entry *atl_choice_least_bad(const atl_autorelay *ar) {
+    atl_relay_pool_entry *out = NULL;
     unsigned scopes = own_scopes(ar);
     uint64_t soonest = 0;
     size_t i;
 
     for (i = 0; i < ar->pool.n; i++) {
-        const atl_relay_pool_entry *relay = &ar->pool.relays[i];
+        atl_relay_pool_entry *relay = &ar->pool.relays[i];
         uint64_t until = atl_relay_pool_bad_until(&ar->pool, &relay->peer, ar->loop->now);
 
-        if (is_possible(ar, relay, scopes) && (out == NULL || until < soonest)) {
+        if (is_possible(ar, relay, scopes) &&
+            (out == NULL || is_sooner(relay, until, out, soonest))) {
             out = relay;
             soonest = until;
         }
@@ -198,7 +210,35 @@ size_t atl_choice_add(atl_autorelay *ar, atl_addr *addrs, size_t n, const atl_pe
     return n + 1;
 }
 
-/* A random sample; `again` 1: also of what was measured before. */
+static int has_ip(const atl_addr *addrs, size_t n, const atl_addr *addr) {
+    size_t i;
+
+    for (i = 0; !atl_addr_is_loopback(addr) && i < n; i++) {
+        if (atl_relay_pool_same_ip(&addrs[i], addr)) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
+/* Leaves out those behind the first `n` to whose addresses too much was sent lately. */
+static size_t may_measure(atl_autorelay *ar, atl_addr *addrs, size_t n, size_t total) {
+    size_t i;
+
+    for (i = n; i < total; i++) {
+        atl_relay_pool_entry *relay =
+            atl_relay_pool_find(&ar->pool, &ar->measured[i], addrs[i].family);
+
+        if (relay != NULL && atl_dial_may_send(ar->config.peers, &addrs[i])) {
+            relay->sent_at = ar->loop->now;
+            n = atl_choice_add(ar, addrs, n, &relay->peer, &relay->addr);
+        }
+    }
+    return n;
+}
+
+/* A random sample; `again` 1: also of what was measured before. One of each IP address: records
+ * prove who says that a relay is there, not that it is. */
 size_t atl_choice_sample(atl_autorelay *ar, atl_addr *addrs, size_t n, int again) {
     size_t most = n + ATL_AUTORELAY_SAMPLE < ATL_MEASURE_MAX ? n + ATL_AUTORELAY_SAMPLE
                                                              : (size_t)ATL_MEASURE_MAX;
@@ -210,7 +250,8 @@ size_t atl_choice_sample(atl_autorelay *ar, atl_addr *addrs, size_t n, int again
     for (i = 0; i < ar->pool.n; i++) {
         const atl_relay_pool_entry *relay = &ar->pool.relays[i];
 
-        if ((!again && is_measured(ar, relay)) || !is_good(ar, relay, scopes)) {
+        if ((!again && is_measured(ar, relay)) || !is_good(ar, relay, scopes) ||
+            has_ip(addrs, n, &relay->addr)) {
             continue;
         }
         seen++;
@@ -224,7 +265,7 @@ size_t atl_choice_sample(atl_autorelay *ar, atl_addr *addrs, size_t n, int again
             }
         }
     }
-    return n;
+    return may_measure(ar, addrs, first, n);
 }
 
 static int is_much_worse(const atl_chosen *slot, const atl_relay_pool_entry *other) {
@@ -246,8 +287,8 @@ static const atl_relay_pool_entry *rival(const atl_autorelay *ar, const atl_chos
     for (i = 0; i < ar->pool.n; i++) {
         const atl_relay_pool_entry *relay = &ar->pool.relays[i];
 
-        if (is_measured(ar, relay) && is_distinct(ar, &relay->addr, slot) &&
-            is_good(ar, relay, scopes) && (best == NULL || is_better(relay, best))) {
+        if (is_measured(ar, relay) && is_distinct(ar, relay, slot) && is_good(ar, relay, scopes) &&
+            (best == NULL || is_better(relay, best))) {
             best = relay;
         }
     }

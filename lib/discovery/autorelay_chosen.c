@@ -1,6 +1,7 @@
 /* One relay that was chosen: tried, tested, serving, and the end of it. */
 #include "discovery/autorelay_impl.h"
 
+#include "peer/dial.h"
 #include "peer/manager.h"
 
 #include <string.h>
@@ -9,6 +10,7 @@
 #define TEST_TIMEOUT (1500 * ATL_MS)
 #define TEST_FAILURES 2u
 #define TEST_AGAIN ATL_SECOND         /* after a failure of one that serves */
+#define TEST_AWAKE (3 * ATL_SECOND)   /* after idle mode: when the relays have been heard */
 #define TEST_EVERY (300 * ATL_SECOND) /* and up to a quarter more or less */
 #define LEAVE_WAIT (60 * ATL_SECOND)  /* a relay that drains is not kept for longer */
 
@@ -33,28 +35,6 @@ int atl_chosen_serves(const atl_chosen *slot) {
 
 /* ---- the end ---- */
 
-void atl_chosen_drop(atl_chosen *slot) {
-    atl_autorelay *ar = slot->ar;
-    atl_relay_entry *entry = slot->entry;
-
-    if (slot->state == ATL_CHOSEN_SERVES) {
-        atl_autorelay_changed(ar);
-    }
-    /* a client that is gone has taken its test along */
-    if (slot->test != NULL && entry->client != NULL) {
-        atl_relay_selftest_cancel(slot->test);
-    }
-    atl_timer_clear(ar->loop, &slot->timer);
-    atl_chosen_init(slot, ar);
-    atl_relays_release(entry);
-    atl_autorelay_wake(ar);
-}
-
-void atl_chosen_give_up(atl_chosen *slot, const char *text) {
-    tell(slot, ATLAS_AUTORELAY_REPLACED, ATLAS_OK, text);
-    atl_chosen_drop(slot);
-}
-
 /* 1: it was reached and would not serve: on another network it would not, either. */
 static int is_its_own_fault(int32_t code) {
     switch (code) {
@@ -75,6 +55,37 @@ static int is_its_own_fault(int32_t code) {
 static void remember(const atl_chosen *slot, int32_t code) {
     atl_relay_pool_failed(&slot->ar->pool, &slot->entry->addr.peer, is_its_own_fault(code),
                           slot->ar->loop->now);
+}
+
+static void stop_test(atl_chosen *slot) {
+    /* a client that is gone has taken its test along */
+    if (slot->test != NULL && slot->entry->client != NULL) {
+        atl_relay_selftest_cancel(slot->test);
+    }
+    slot->test = NULL;
+}
+
+void atl_chosen_drop(atl_chosen *slot) {
+    atl_autorelay *ar = slot->ar;
+    atl_relay_entry *entry = slot->entry;
+
+    if (slot->state == ATL_CHOSEN_SERVES) {
+        atl_autorelay_changed(ar);
+    }
+    stop_test(slot);
+    atl_timer_clear(ar->loop, &slot->timer);
+    atl_chosen_init(slot, ar);
+    atl_relays_release(entry);
+    atl_autorelay_wake(ar);
+}
+
+void atl_chosen_give_up(atl_chosen *slot, const char *text) {
+    if (slot->state == ATL_CHOSEN_TESTED && slot->failures > 0) {
+        /* nobody waits for it to fail once more */
+        remember(slot, ATLAS_ERR_SELFTEST);
+    }
+    tell(slot, ATLAS_AUTORELAY_REPLACED, ATLAS_OK, text);
+    atl_chosen_drop(slot);
 }
 
 static void fail(atl_chosen *slot, int32_t code, const char *text) {
@@ -99,6 +110,10 @@ static void leave(atl_chosen *slot) {
     remember(slot, ATLAS_ERR_RELAY_DRAINING);
     tell(slot, ATLAS_AUTORELAY_FAILED, ATLAS_ERR_RELAY_DRAINING,
          atlas_error_text(ATLAS_ERR_RELAY_DRAINING));
+    if (ar->config.peers->idle) {
+        atl_chosen_drop(slot); /* no other takes its place meanwhile */
+        return;
+    }
     slot->state = ATL_CHOSEN_LEAVES;
     atl_timer_set(ar->loop, &slot->timer, ar->loop->now + LEAVE_WAIT);
     atl_autorelay_changed(ar);
@@ -162,6 +177,7 @@ static void start_test(atl_chosen *slot) {
 static void on_timer(atl_timer *timer, uint64_t now) {
     atl_chosen *slot = timer->user;
 
+    (void)now;
     switch (slot->state) {
     case ATL_CHOSEN_TRIED:
         fail(slot, ATLAS_ERR_TIMEOUT, "the relay has not taken an announcement in time");
@@ -170,12 +186,26 @@ static void on_timer(atl_timer *timer, uint64_t now) {
         atl_chosen_drop(slot);
         break;
     default:
-        if (slot->ar->config.peers->idle) {
-            /* a node that sleeps lets it */
-            atl_timer_set(slot->ar->loop, timer, now + TEST_EVERY);
+        start_test(slot);
+    }
+}
+
+/* ---- idle mode ---- */
+
+void atl_chosen_set_idle(atl_chosen *slot, int on) {
+    atl_autorelay *ar = slot->ar;
+
+    if (on && slot->state != ATL_CHOSEN_SERVES) {
+        if (slot->state == ATL_CHOSEN_LEAVES) {
+            atl_chosen_drop(slot);
         } else {
-            start_test(slot);
+            atl_chosen_give_up(slot, "this node is in idle mode");
         }
+    } else if (on) {
+        stop_test(slot);
+        atl_timer_clear(ar->loop, &slot->timer);
+    } else if (slot->state == ATL_CHOSEN_SERVES) {
+        atl_timer_set(ar->loop, &slot->timer, ar->loop->now + TEST_AWAKE);
     }
 }
 
@@ -185,7 +215,7 @@ static void look_at_announced(atl_chosen *slot) {
     if (slot->state == ATL_CHOSEN_TRIED) {
         slot->state = ATL_CHOSEN_TESTED;
         start_test(slot);
-    } else if (atl_chosen_is_silent(slot)) {
+    } else if (atl_chosen_is_silent(slot) && !slot->ar->config.peers->idle) {
         /* dead, or not: within a second or so it is known */
         atl_relay_client_probe(slot->entry->client);
         atl_autorelay_wake(slot->ar);
@@ -231,14 +261,19 @@ static atl_chosen *free_slot(atl_autorelay *ar) {
     return NULL;
 }
 
-int32_t atl_chosen_begin(atl_autorelay *ar, const atl_relay_pool_entry *relay) {
+int32_t atl_chosen_begin(atl_autorelay *ar, atl_relay_pool_entry *relay) {
     atl_chosen *slot = free_slot(ar);
+    const atl_relay_pool_entry *other;
     atl_maddr addr;
     int32_t rc;
 
     if (slot == NULL) {
         return ATLAS_ERR_LIMIT;
     }
+    if (!atl_dial_may_send(ar->config.peers, &relay->addr)) {
+        return ATLAS_ERR_RATE_LIMITED;
+    }
+    relay->sent_at = ar->loop->now;
     memset(&addr, 0, sizeof(addr));
     addr.host_kind = ATL_HOST_IP;
     addr.quic = 1;
@@ -252,6 +287,10 @@ int32_t atl_chosen_begin(atl_autorelay *ar, const atl_relay_pool_entry *relay) {
     }
     slot->state = ATL_CHOSEN_TRIED;
     slot->addr = relay->addr;
+    other = atl_relay_pool_find(&ar->pool, &relay->peer, relay->addr.family == 4 ? 6 : 4);
+    if (other != NULL) {
+        slot->other = other->addr;
+    }
     slot->rtt = relay->rtt;
     slot->loss = relay->loss;
     atl_timer_set(ar->loop, &slot->timer, ar->loop->now + ANNOUNCE_WAIT);

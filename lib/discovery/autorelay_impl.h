@@ -22,6 +22,7 @@ typedef struct atl_chosen {
     atl_autorelay *ar;
     atl_relay_entry *entry; /* NULL: the slot is free */
     atl_addr addr;
+    atl_addr other; /* the same relay's in the other family; family 0: none is known */
     uint8_t state;
     uint8_t doomed;   /* much worse than another: given up as soon as that one serves */
     uint8_t worse;    /* so many measurements in a row */
@@ -71,12 +72,12 @@ int atl_autorelay_is_enough(const atl_autorelay *ar);
 /* The next one to try, or NULL. `extra`: enough are tried already, and this one is to save time
  * should one of them be dead: only from a network of its own. Sets *measure where others are to be
  * measured first. */
-const atl_relay_pool_entry *atl_choice_next(const atl_autorelay *ar, int extra, int *measure);
+atl_relay_pool_entry *atl_choice_next(const atl_autorelay *ar, int extra, int *measure);
 /* 1: somebody who might be better than those that were measured was not; `want` 0 or
  * ATL_CHOICE_DISTINCT. */
 int atl_choice_is_unmeasured(const atl_autorelay *ar, unsigned want);
 /* The one whose time is over soonest, of those that have failed, or NULL. */
-const atl_relay_pool_entry *atl_choice_least_bad(const atl_autorelay *ar);
+atl_relay_pool_entry *atl_choice_least_bad(const atl_autorelay *ar);
 /* Adds one to those that are measured, of which there are `n`; returns how many there are. */
 size_t atl_choice_add(atl_autorelay *ar, atl_addr *addrs, size_t n, const atl_peer_id *peer,
                       const atl_addr *addr);
@@ -88,12 +89,15 @@ void atl_choice_compare(atl_autorelay *ar);
 /* ---- autorelay_chosen.c ---- */
 
 void atl_chosen_init(atl_chosen *slot, atl_autorelay *ar);
-/* Tries this relay. ATLAS_ERR_LIMIT: no slot; or why it cannot be held. */
-int32_t atl_chosen_begin(atl_autorelay *ar, const atl_relay_pool_entry *relay);
+/* Tries this relay. ATLAS_ERR_LIMIT: no slot; ATLAS_ERR_RATE_LIMITED: its address was sent to too
+ * often lately; or why it cannot be held. */
+int32_t atl_chosen_begin(atl_autorelay *ar, atl_relay_pool_entry *relay);
 /* Gives it up in order (ATLAS_AUTORELAY_REPLACED). */
 void atl_chosen_give_up(atl_chosen *slot, const char *text);
 /* Lets go of it without an event. */
 void atl_chosen_drop(atl_chosen *slot);
+/* Idle mode has begun, or ended: atl_autorelay_set_idle(). */
+void atl_chosen_set_idle(atl_chosen *slot, int on);
 /* News of its relay. */
 void atl_chosen_look(atl_chosen *slot);
 int atl_chosen_serves(const atl_chosen *slot);

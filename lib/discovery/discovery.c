@@ -164,6 +164,7 @@ static void on_verdict(void *user, uint8_t family, int changed) {
     atl_discovery *disc = user;
 
     disc->ops->on_reach(disc->user, family, changed);
+    atl_reach_keep_update(&disc->servers.keep[family == 6]);
     post(disc);
     /* after each round: bootstrap nodes that know of one another only since then hold this record,
      * too */
@@ -181,6 +182,7 @@ static int32_t need_reach(atl_discovery *disc) {
         .ask = atl_servers_ask,
         .cancel = atl_servers_cancel,
         .has_met = atl_servers_has_met,
+        .on_server = atl_servers_told,
         .on_verdict = on_verdict,
     };
 
@@ -202,18 +204,21 @@ static void on_prime(atl_timer *timer, uint64_t now) {
 
 /* Bootstrap nodes answer STUN as relays do. */
 static void ask_for_candidates(atl_discovery *disc) {
+    atl_reach_server list[ATL_SERVERS_MAX];
+    size_t n = atl_servers_list(disc, list, ATL_SERVERS_MAX);
     size_t i;
 
-    for (i = 0; i < disc->n_nodes; i++) {
-        if (disc->nodes[i].addr.host_kind == ATL_HOST_IP) {
-            (void)atl_candidates_add_relay(disc->peers->candidates, &disc->nodes[i].addr.addr);
+    for (i = 0; i < n; i++) {
+        if (list[i].named) {
+            (void)atl_candidates_add_relay(disc->peers->candidates, &list[i].addr);
         }
     }
     atl_candidates_gather(disc->peers->candidates, 2 * ATL_SECOND);
 }
 
-int32_t atl_discovery_check(atl_discovery *disc) {
-    int32_t rv = disc->n_nodes == 0 ? ATLAS_ERR_NO_BOOTSTRAP : need_reach(disc);
+static int32_t check(atl_discovery *disc) {
+    int relays = disc->peers->limits.enable_relay && disc->peers->relays.configured > 0;
+    int32_t rv = disc->n_nodes == 0 && !relays ? ATLAS_ERR_NO_BOOTSTRAP : need_reach(disc);
 
     if (rv == ATLAS_OK && disc->stopped) {
         rv = ATLAS_ERR_SHUTDOWN;
@@ -230,6 +235,24 @@ int32_t atl_discovery_check(atl_discovery *disc) {
         atl_reach_again(disc->reach, 0);
     }
     return ATLAS_OK;
+}
+
+int32_t atl_discovery_check(atl_discovery *disc) {
+    int32_t rv = check(disc);
+
+    disc->asked |= rv == ATLAS_OK;
+    return rv;
+}
+
+/* What was known stands; it is looked at again when somebody wants to know. */
+static void stop_checking(atl_discovery *disc) {
+    disc->checking = 0;
+    disc->primed = 0;
+    atl_timer_clear(disc->loop, &disc->prime);
+    atl_servers_stop(&disc->servers);
+    if (disc->reach != NULL) {
+        atl_reach_run(disc->reach, 0);
+    }
 }
 
 int atl_discovery_on_stun(atl_discovery *disc, const atl_rx *rx) {
@@ -254,7 +277,8 @@ int atl_discovery_is_public(const atl_discovery *disc) {
            verdict(disc, 6) == ATLAS_REACH_PUBLIC;
 }
 
-/* Most peers have no IPv6: who is private over IPv4 needs relays whatever the other family says. */
+/* Most peers have no IPv6: who is private over IPv4 needs relays whatever the other family says.
+ * What is not known for a while, on another network, changes nothing. */
 static int needs_relays(const atl_discovery *disc) {
     uint32_t v4 = verdict(disc, 4);
 
@@ -309,8 +333,10 @@ void atl_discovery_state(const atl_discovery *disc, atl_advertise_state *out) {
 /* ---- what follows from what ---- */
 
 static void update_offer(atl_discovery *disc) {
+    int unknown =
+        verdict(disc, 4) == ATLAS_REACH_UNKNOWN && verdict(disc, 6) == ATLAS_REACH_UNKNOWN;
     int on = disc->advertising && disc->limits->offer_relay && disc->peers->limits.enable_relay &&
-             atl_discovery_is_public(disc);
+             (atl_discovery_is_public(disc) || (unknown && disc->offering));
 
     if (on != disc->offering) {
         disc->offering = (uint8_t)on;
@@ -347,12 +373,17 @@ void atl_discovery_changed(atl_discovery *disc) {
 }
 
 int32_t atl_discovery_advertise(atl_discovery *disc, int on) {
-    int32_t rv = on && !atl_discovery_is_first(disc) ? atl_discovery_check(disc) : ATLAS_OK;
+    int32_t rv = !on || atl_discovery_is_first(disc) ? ATLAS_OK
+                 : disc->n_nodes == 0                ? ATLAS_ERR_NO_BOOTSTRAP
+                                                     : check(disc);
 
     if (rv != ATLAS_OK) {
         return rv;
     }
     disc->advertising = on != 0;
+    if (!on && !disc->asked) {
+        stop_checking(disc);
+    }
     atl_publish_set(&disc->publish, on);
     post(disc);
     return ATLAS_OK;
@@ -428,6 +459,14 @@ static void on_idle(void *user, int on) {
     if (disc->reach != NULL && disc->primed) {
         atl_reach_run(disc->reach, !on && disc->checking);
     }
+    if (on) {
+        atl_seek_no_relays(disc);
+    }
+    if (disc->autorelay != NULL) {
+        atl_autorelay_set_idle(disc->autorelay, on);
+    }
+    atl_reach_keep_update(&disc->servers.keep[0]);
+    atl_reach_keep_update(&disc->servers.keep[1]);
     atl_publish_pause(&disc->publish, on);
 }
 
@@ -476,6 +515,7 @@ int32_t atl_discovery_new(atl_peers *peers, const atlas_key *key,
 static void stop_own(atl_discovery *disc) {
     atl_seek_stop(disc);
     atl_timer_clear(disc->loop, &disc->prime);
+    atl_servers_stop(&disc->servers);
     atl_reach_free(disc->reach);
     disc->reach = NULL;
     disc->checking = 0;

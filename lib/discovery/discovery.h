@@ -88,5 +88,8 @@ void atl_discovery_state(const atl_discovery *disc, atl_advertise_state *out);
 void atl_discovery_shutdown(atl_discovery *disc);
 /* 1 when that is done, or has taken too long. */
 int atl_discovery_is_idle(const atl_discovery *disc);
+/* quiet.c: 0 while searches, puts or deletes, a round of reachability, measurements or tests of
+ * relays are under way or about to begin. What waits for its next time does not count. */
+int atl_discovery_is_quiet(const atl_discovery *disc);
 
 #endif

@@ -8,6 +8,9 @@
 #define INTERVAL_MAX (30 * 60 * ATL_SECOND)
 #define RETRY_MIN (4 * ATL_SECOND)
 #define ROUND_GAP (2 * ATL_SECOND) /* from the beginning of one to that of the next */
+/* After a round that has left the verdict unknown because servers did not agree on where this node
+ * is; doubled each time. */
+#define DOUBT_MIN (2 * ATL_SECOND)
 
 /* ---- events ---- */
 
@@ -43,7 +46,35 @@ static void wait_for(atl_reach_round *r, uint64_t at) {
     atl_timer_set(r->reach->config.loop, &r->timer, at > earliest ? at : earliest);
 }
 
+/* Servers see this node at different addresses: connections that are older than a change of the
+ * network, most likely, of which the server has not noticed yet. */
+static int is_seen_apart(const atl_reach_round *r) {
+    size_t no = 0;
+    size_t yes = 0;
+    size_t i;
+    size_t c;
+
+    for (i = 0; i < r->n_asks; i++) {
+        const atl_reach_ask *ask = &r->asks[i];
+        int mine = 0;
+
+        for (c = 0; c < r->n_candidates && ask->state == ATL_REACH_REPLIED; c++) {
+            mine |= ask->reply.results[c] != ATL_DIALBACK_NOT_YOURS;
+        }
+        yes += mine != 0;
+        no += !mine && ask->state == ATL_REACH_REPLIED;
+    }
+    return yes > 0 && no > 0;
+}
+
 static void wait_interval(atl_reach_round *r) {
+    if (r->verdict != ATLAS_REACH_UNKNOWN || !is_seen_apart(r)) {
+        r->doubt = 0;
+    } else if (r->doubt < INTERVAL_MIN) {
+        r->doubt = r->doubt == 0 ? DOUBT_MIN : 2 * r->doubt;
+        wait_for(r, r->reach->config.loop->now + vary(r, r->doubt));
+        return;
+    }
     wait_for(r, r->reach->config.loop->now + vary(r, r->interval));
     r->interval = r->interval > INTERVAL_MAX / 2 ? INTERVAL_MAX : 2 * r->interval;
 }
@@ -86,6 +117,7 @@ void atl_reach_over(atl_reach_round *r, int changed) {
 static void on_timer(atl_timer *timer, uint64_t now) {
     atl_reach_round *r = timer->user;
 
+    (void)now;
     if (r->on) {
         atl_reach_step(r);
         return;
@@ -95,7 +127,6 @@ static void on_timer(atl_timer *timer, uint64_t now) {
         wait_interval(r); /* nobody to ask */
         return;
     }
-    r->started = now;
     atl_reach_step(r);
 }
 
@@ -107,6 +138,7 @@ static void forget(atl_reach_round *r) {
     r->n_candidates = 0;
     r->n_kept = 0;
     r->n_learned = 0;
+    r->doubt = 0;
     r->verdict = ATLAS_REACH_UNKNOWN;
     if (known) {
         atl_reach_tell(r, 1);

@@ -5,7 +5,8 @@
  * A datagram that arrives from where this node has not written to is a yes of that server; none, of
  * which the server says that it has sent it, is a no. No server counts twice, nor two with one IPv4
  * /24 or IPv6 /48 where others are known. A candidate is public by a majority of at least two (of
- * one, where only one server is known at all), and private likewise; what an address other than the
+ * one, where only one server is known at all, or where nothing is known yet, nobody else has found
+ * anything, and the application has named it), and private likewise; what an address other than the
  * asked one would have to confirm (another address of the server) counts more than another port
  * alone: a no from there outweighs a yes of a mere port of the same server. The family's verdict is
  * the best of its candidates'. */
@@ -30,6 +31,7 @@ typedef struct atl_reach_server {
     atl_peer_id peer;
     atl_addr addr; /* where it is asked; decides which family's candidates it judges */
     void *handle;  /* the owner's */
+    uint8_t named; /* by the application, not by records of strangers: believed alone */
 } atl_reach_server;
 
 typedef struct atl_reach_config {
@@ -49,6 +51,9 @@ typedef struct atl_reach_config {
                                 const char *text),
                    void *done_user, void **request);
     void (*cancel)(void *user, void *request);
+    /* How a server has done in a round that is over: it has answered, or not (while others have).
+     * May be NULL. Must not change the reach. */
+    void (*on_server)(void *user, const atl_reach_server *server, int answered);
     /* 1 when this node has written to that IP address before (ports do not count): a datagram from
      * there proves less. */
     int (*has_met)(void *user, const atl_addr *ip);

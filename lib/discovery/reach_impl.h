@@ -13,13 +13,18 @@
  * is asked in its place; and in all. */
 #define ATL_REACH_PATIENCE (600 * ATL_MS)
 #define ATL_REACH_TIMEOUT (1500 * ATL_MS)
+/* This long after the begin of a round one that the application has named is believed alone, if
+ * nothing is known yet: those that are silent must not delay the first verdict. */
+#define ATL_REACH_ALONE (1500 * ATL_MS)
 
 /* A server that this round may ask. */
 typedef struct atl_reach_known {
     atl_reach_server server;
-    uint8_t group; /* the first server with the same IPv4 /24 or IPv6 /48 */
-    uint8_t asked; /* in this part of the round */
-    uint8_t mute;  /* it has not answered in the part before: the others come first */
+    uint8_t group;    /* the first server with the same IPv4 /24 or IPv6 /48 */
+    uint8_t asked;    /* in this part of the round */
+    uint8_t mute;     /* it has not answered in the part before: the others come first */
+    uint8_t answered; /* in this round, whatever it was */
+    uint8_t failed;   /* in this round: it was silent, or could not be asked */
 } atl_reach_known;
 
 #define ATL_REACH_ASKED 1   /* no answer yet */
@@ -58,6 +63,7 @@ struct atl_reach_round {
     uint8_t part;        /* 1; 2: with addresses that servers have observed in the first part */
     uint8_t settled;     /* a verdict was reached: nobody else is asked */
     uint8_t by_group;    /* one server of a group counts */
+    uint32_t was;        /* the verdict when it began */
     uint64_t begun;      /* of the part */
     uint64_t replied_at; /* the first answer of the part; 0: none */
     size_t n_known;
@@ -80,6 +86,7 @@ struct atl_reach_round {
     uint64_t started; /* the last round; 0: none */
     uint64_t interval;
     uint64_t retry; /* the last wait after a round in which nobody answered; 0: none */
+    uint64_t doubt; /* the wait after a round in which servers disagreed; 0: they did not */
     atl_timer timer;
 
     /* events */
@@ -118,8 +125,10 @@ typedef struct atl_reach_votes {
     uint32_t yes;
     uint32_t strong; /* of these, from an address never met */
     uint32_t no;
+    uint32_t named;   /* of yes and no: servers that the application has named */
     uint32_t open;    /* servers that may still say either */
-    uint32_t waiting; /* of these, those that may be waited for before a yes counts */
+    uint32_t replied; /* of these, those that have answered: their datagrams may still come */
+    uint32_t waiting; /* of `open`, those that may be waited for before a yes counts */
 } atl_reach_votes;
 
 void atl_reach_count(const atl_reach_round *r, size_t candidate, uint64_t now,

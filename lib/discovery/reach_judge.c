@@ -48,7 +48,9 @@ void atl_reach_count(const atl_reach_round *r, size_t c, uint64_t now, atl_reach
         votes.yes += vote == ATLAS_REACH_PUBLIC;
         votes.strong += vote == ATLAS_REACH_PUBLIC && (ask->got[c] & ATL_REACH_GOT_ADDRESS) != 0;
         votes.no += vote == ATLAS_REACH_PRIVATE;
+        votes.named += vote != ATLAS_REACH_UNKNOWN && r->known[ask->known].server.named;
         votes.open += open != 0;
+        votes.replied += open != 0 && ask->state == ATL_REACH_REPLIED;
         votes.waiting +=
             open != 0 && (ask->state != ATL_REACH_ASKED || now < ask->at + ATL_REACH_PATIENCE);
     }
@@ -96,9 +98,33 @@ static uint32_t former(const atl_reach_round *r, const atl_addr *addr) {
     return ATLAS_REACH_UNKNOWN;
 }
 
+/* Nothing was known when the round began, and it takes its time: those that are silent are waited
+ * for no longer. */
+static int is_late(const atl_reach_round *r) {
+    return r->was == ATLAS_REACH_UNKNOWN &&
+           r->reach->config.loop->now >= r->started + ATL_REACH_ALONE;
+}
+
+/* The word of a server that the application has named, when no other has found anything: records
+ * that anybody can publish, of servers that do not answer, must not keep a node from knowing. It
+ * changes nothing that is known. */
+static uint32_t alone(const atl_reach_round *r, size_t c, const atl_reach_votes *v, int final) {
+    uint32_t word = v->yes > 0 ? ATLAS_REACH_PUBLIC : ATLAS_REACH_PRIVATE;
+    uint32_t before = former(r, &r->candidates[c]);
+
+    if (v->named != 1 || v->yes + v->no != 1 || (r->was != ATLAS_REACH_UNKNOWN && r->was != word) ||
+        (before != ATLAS_REACH_UNKNOWN && before != word) ||
+        (!final && (v->replied > 0 || !is_late(r)))) {
+        return ATLAS_REACH_UNKNOWN;
+    }
+    return word;
+}
+
 /* Whether a candidate without majority may be a public one in truth. */
 static int doubtful(const atl_reach_round *r, const atl_reach_votes *v, int final) {
-    return v->yes > 0 || (!final && v->yes + v->open >= quorum(r) && v->yes + v->open > v->no);
+    uint32_t most = v->yes + (is_late(r) ? v->replied : v->open);
+
+    return v->yes > 0 || (!final && most >= quorum(r) && most > v->no);
 }
 
 /* Judges every candidate. *fresh 1: a majority of this round bears the family's verdict. */
@@ -114,6 +140,9 @@ static uint32_t judge(const atl_reach_round *r, int final, atl_reach_candidate *
 
         atl_reach_count(r, i, r->reach->config.loop->now, &votes);
         verdict = final ? majority(r, &votes) : majority_early(r, &votes);
+        if (verdict == ATLAS_REACH_UNKNOWN) {
+            verdict = alone(r, i, &votes, final);
+        }
         now_found[verdict]++;
         doubts += verdict == ATLAS_REACH_UNKNOWN && doubtful(r, &votes, final);
         found[i].addr = r->candidates[i];

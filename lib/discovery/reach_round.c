@@ -123,6 +123,11 @@ static int32_t send_ask(atl_reach_round *r, atl_reach_ask *ask) {
                        on_done, ask, &ask->request);
 }
 
+static void useless(atl_reach_ask *ask, int32_t code) {
+    ask->state = ATL_REACH_USELESS;
+    ask->code = code;
+}
+
 static void begin_ask(atl_reach_round *r, size_t known) {
     atl_reach_ask *ask = &r->asks[r->n_asks];
     size_t i;
@@ -144,8 +149,7 @@ static void begin_ask(atl_reach_round *r, size_t known) {
     rc = send_ask(r, ask);
     if (rc != ATLAS_OK) {
         ask->request = NULL;
-        ask->state = ATL_REACH_USELESS;
-        ask->code = rc;
+        useless(ask, rc);
     }
 }
 
@@ -215,11 +219,6 @@ static void ask_more(atl_reach_round *r) {
 
 /* ---- answers ---- */
 
-static void useless(atl_reach_ask *ask, int32_t code) {
-    ask->state = ATL_REACH_USELESS;
-    ask->code = code;
-}
-
 static void take_reply(atl_reach_ask *ask, const atl_dialback_reply *reply) {
     atl_reach_round *r = ask->round;
     uint64_t now = now_of(r);
@@ -230,6 +229,7 @@ static void take_reply(atl_reach_ask *ask, const atl_dialback_reply *reply) {
     ask->code = ATLAS_OK;
     ask->reply = *reply;
     ask->decided_at = now + REPEATED_FOR + margin;
+    r->known[ask->known].answered = 1;
     if (r->replied_at == 0) {
         r->replied_at = now;
     }
@@ -247,9 +247,11 @@ static void on_done(void *user, int32_t code, const uint8_t *body, size_t len, c
     }
     if (code != ATLAS_OK) {
         useless(ask, code);
+        r->known[ask->known].failed = code != ATLAS_ERR_RATE_LIMITED;
     } else if (atl_dialback_reply_decode(body, len, &reply) != ATLAS_OK ||
                reply.n_results != r->n_candidates) {
         useless(ask, ATLAS_ERR_BOOTSTRAP);
+        r->known[ask->known].failed = 1;
     } else {
         take_reply(ask, &reply);
     }
@@ -275,6 +277,7 @@ static void expire(atl_reach_round *r) {
         if (ask->state == ATL_REACH_ASKED && now_of(r) >= ask->at + ATL_REACH_TIMEOUT) {
             drop_request(ask);
             useless(ask, ATLAS_ERR_TIMEOUT);
+            r->known[ask->known].failed = 1;
         }
     }
 }
@@ -432,6 +435,8 @@ int atl_reach_begin(atl_reach_round *r) {
         return 0;
     }
     r->on = 1;
+    r->was = r->verdict;
+    r->started = now_of(r);
     begin_part(r, 1);
     return 1;
 }
@@ -487,7 +492,27 @@ static uint64_t next_time(const atl_reach_round *r) {
         }
         next = open ? sooner(next, ask->decided_at) : next;
     }
-    return next;
+    return next == ATLAS_NO_DEADLINE || now >= r->started + ATL_REACH_ALONE
+               ? next
+               : sooner(next, r->started + ATL_REACH_ALONE);
+}
+
+/* Where nobody has answered it was this node's network. */
+static void tell_servers(const atl_reach_round *r) {
+    const atl_reach_config *config = &r->reach->config;
+    size_t answers = 0;
+    size_t i;
+
+    for (i = 0; i < r->n_known; i++) {
+        answers += r->known[i].answered;
+    }
+    for (i = 0; i < r->n_known && config->on_server != NULL && answers > 0; i++) {
+        const atl_reach_known *k = &r->known[i];
+
+        if (k->answered || k->failed) {
+            config->on_server(config->user, &k->server, k->answered);
+        }
+    }
 }
 
 static void finish(atl_reach_round *r) {
@@ -497,6 +522,7 @@ static void finish(atl_reach_round *r) {
     drop_requests(r);
     /* addresses of a NAT that gives each server another one are only tried for want of better */
     learn_observed(r, r->part == 2 || r->n_own == 0 ? 1 : 2);
+    tell_servers(r);
     atl_reach_over(r, changed);
 }
 

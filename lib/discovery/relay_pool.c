@@ -6,6 +6,8 @@
 #define WAIT_MAX (6 * 3600 * ATL_SECOND)
 #define FORGET (24 * 3600 * ATL_SECOND)
 #define FIRST 16u
+#define CROWD 4u /* relays of one IP address that are sent to */
+#define CROWD_TIME (60 * ATL_SECOND)
 
 void atl_relay_pool_init(atl_relay_pool *pool, atl_env *env) {
     memset(pool, 0, sizeof(*pool));
@@ -41,11 +43,13 @@ static int grow(atl_env *env, void *array, size_t *cap, size_t n, size_t size, s
 
 /* ---- candidates ---- */
 
-atl_relay_pool_entry *atl_relay_pool_find(const atl_relay_pool *pool, const atl_peer_id *peer) {
+atl_relay_pool_entry *atl_relay_pool_find(const atl_relay_pool *pool, const atl_peer_id *peer,
+                                          uint8_t family) {
     size_t i;
 
     for (i = 0; i < pool->n; i++) {
-        if (atl_peer_id_equal(&pool->relays[i].peer, peer)) {
+        if (pool->relays[i].addr.family == family &&
+            atl_peer_id_equal(&pool->relays[i].peer, peer)) {
             return &pool->relays[i];
         }
     }
@@ -64,12 +68,25 @@ static atl_relay_pool_entry *oldest(const atl_relay_pool *pool) {
     return out;
 }
 
+/* Memory for failures comes first: where a failure cannot be remembered, the same relay would be
+ * tried again and again without pause. */
+static int reserve_bad(atl_relay_pool *pool) {
+    void *bad = pool->bad;
+    int rv = grow(pool->env, &bad, &pool->cap_bad, 0, sizeof(*pool->bad), ATL_POOL_BAD_MAX);
+
+    pool->bad = bad;
+    return rv;
+}
+
 void atl_relay_pool_offer(atl_relay_pool *pool, const atl_peer_id *peer, const atl_addr *addr,
                           uint64_t now) {
-    atl_relay_pool_entry *relay = atl_relay_pool_find(pool, peer);
+    atl_relay_pool_entry *relay = atl_relay_pool_find(pool, peer, addr->family);
 
     if (relay != NULL && atl_addr_equal(&relay->addr, addr)) {
         relay->named_at = now;
+        return;
+    }
+    if (!reserve_bad(pool)) {
         return;
     }
     if (relay == NULL) {
@@ -88,6 +105,35 @@ void atl_relay_pool_offer(atl_relay_pool *pool, const atl_peer_id *peer, const a
         relay->addr = *addr;
         relay->named_at = now;
     }
+}
+
+int atl_relay_pool_is_taken(const atl_relay_pool *pool, const atl_peer_id *peer,
+                            const atl_addr *addr, uint64_t since) {
+    size_t i;
+
+    for (i = 0; !atl_addr_is_loopback(addr) && i < pool->n; i++) {
+        const atl_relay_pool_entry *other = &pool->relays[i];
+
+        if (other->named_at >= since && atl_relay_pool_same_ip(&other->addr, addr) &&
+            !atl_peer_id_equal(&other->peer, peer)) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
+int atl_relay_pool_is_crowded(const atl_relay_pool *pool, const atl_relay_pool_entry *relay,
+                              uint64_t now) {
+    size_t n = 0;
+    size_t i;
+
+    for (i = 0; !atl_addr_is_loopback(&relay->addr) && i < pool->n && n < CROWD; i++) {
+        const atl_relay_pool_entry *other = &pool->relays[i];
+
+        n += other != relay && other->sent_at != 0 && now < other->sent_at + CROWD_TIME &&
+             atl_relay_pool_same_ip(&other->addr, &relay->addr);
+    }
+    return n >= CROWD;
 }
 
 /* ---- failures ---- */
@@ -161,6 +207,10 @@ void atl_relay_pool_network_changed(atl_relay_pool *pool) {
             pool->bad[i] = pool->bad[--pool->n_bad];
         }
     }
+}
+
+int atl_relay_pool_same_ip(const atl_addr *a, const atl_addr *b) {
+    return a->family == b->family && memcmp(a->ip, b->ip, sizeof(a->ip)) == 0;
 }
 
 int atl_relay_pool_same_network(const atl_addr *a, const atl_addr *b) {

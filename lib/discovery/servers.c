@@ -1,121 +1,360 @@
 #include "discovery/servers.h"
 
-#include "discovery/dialback_message.h"
+#include "discovery/find.h"
+#include "discovery/servers_impl.h"
 #include "discovery/state.h"
 
-#include <stdio.h>
 #include <string.h>
 
-/* One that is no bootstrap node. */
-typedef struct server {
-    atl_list node;
-    atl_maddr addr;
-    atl_link *link; /* NULL while nobody is asked */
-    uint8_t met;    /* this node has written to it */
-    size_t asks;    /* under way */
-} server;
-
-/* A question under way. */
-typedef struct question {
-    atl_discovery *disc;
-    server *at; /* NULL: a bootstrap node */
-    atl_link_request *request;
-    void (*done)(void *done_user, int32_t code, const uint8_t *body, size_t len, const char *text);
-    void *done_user;
-} question;
+#define LASTS (3600 * ATL_SECOND) /* what a record has named, at most */
+#define LASTS_LEAST (60 * ATL_SECOND)
+#define SEEK_AGAIN (20 * 60 * ATL_SECOND) /* so that others come before those have gone */
+#define SEEK_TIMEOUT (2 * ATL_SECOND)
+#define SEEK_WANTED 8
+#define ROUNDS 2 /* without use, after which it is left alone */
+#define REST (3600 * ATL_SECOND)
+#define LOCAL_ADDRS 64
 
 void atl_servers_init(atl_servers *servers, atl_discovery *disc) {
+    memset(servers, 0, sizeof(*servers));
     servers->disc = disc;
-    servers->count = 0;
     atl_list_init(&servers->list);
+    atl_reach_keep_init(&servers->keep[0], disc, 4);
+    atl_reach_keep_init(&servers->keep[1], disc, 6);
 }
 
-static void server_free(atl_servers *servers, server *at) {
+static void server_free(atl_servers *servers, atl_server *at) {
     atl_link_free(at->link);
     atl_list_remove(&at->node);
-    servers->count--;
+    servers->count -= !at->relay;
     atl_free(servers->disc->env, at);
 }
 
-void atl_servers_free(atl_servers *servers) {
-    while (!atl_list_empty(&servers->list)) {
-        server_free(servers, ATL_CONTAINER(servers->list.next, server, node));
+void atl_servers_stop(atl_servers *servers) {
+    if (servers->find != NULL) {
+        atl_find_cancel(servers->find);
+        servers->find = NULL;
     }
+    atl_reach_keep_stop(&servers->keep[0]);
+    atl_reach_keep_stop(&servers->keep[1]);
+}
+
+void atl_servers_free(atl_servers *servers) {
+    atl_servers_stop(servers);
+    while (!atl_list_empty(&servers->list)) {
+        server_free(servers, ATL_CONTAINER(servers->list.next, atl_server, node));
+    }
+}
+
+static atl_server *server_of(atl_list *node) {
+    return ATL_CONTAINER(node, atl_server, node);
+}
+
+/* The one of that peer and family. */
+static atl_server *find_peer(atl_servers *servers, const atl_peer_id *peer, uint8_t family) {
+    atl_list *node;
+
+    for (node = servers->list.next; node != &servers->list; node = node->next) {
+        if (atl_peer_id_equal(&server_of(node)->addr.peer, peer) &&
+            server_of(node)->addr.addr.family == family) {
+            return server_of(node);
+        }
+    }
+    return NULL;
+}
+
+atl_server *atl_servers_find(atl_servers *servers, const void *handle, const atl_peer_id *peer) {
+    atl_list *node;
+
+    for (node = servers->list.next; node != &servers->list; node = node->next) {
+        if (server_of(node) == handle && atl_peer_id_equal(&server_of(node)->addr.peer, peer)) {
+            return server_of(node);
+        }
+    }
+    return NULL;
+}
+
+/* ---- those that were of no use ---- */
+
+static atl_server_failed *failed_of(atl_servers *servers, const atl_peer_id *peer, uint8_t family) {
+    size_t i;
+
+    for (i = 0; i < servers->n_failed; i++) {
+        if (servers->failed[i].family == family &&
+            atl_peer_id_equal(&servers->failed[i].peer, peer)) {
+            return &servers->failed[i];
+        }
+    }
+    return NULL;
+}
+
+static int rests(atl_servers *servers, const atl_peer_id *peer, uint8_t family) {
+    const atl_server_failed *failed = failed_of(servers, peer, family);
+
+    return failed != NULL && failed->rounds >= ROUNDS &&
+           servers->disc->loop->now < failed->at + REST;
+}
+
+static atl_server_failed *remember(atl_servers *servers, const atl_peer_id *peer, uint8_t family) {
+    atl_server_failed *out = &servers->failed[0];
+    size_t i;
+
+    if (servers->n_failed < ATL_SERVERS_FAILED) {
+        out = &servers->failed[servers->n_failed++];
+    } else {
+        for (i = 1; i < servers->n_failed; i++) {
+            out = servers->failed[i].at < out->at ? &servers->failed[i] : out;
+        }
+    }
+    memset(out, 0, sizeof(*out));
+    out->peer = *peer;
+    out->family = family;
+    return out;
+}
+
+/* ---- whom records name ---- */
+
+static int same_ip(const atl_addr *a, const atl_addr *b) {
+    return a->family == b->family && memcmp(a->ip, b->ip, sizeof(a->ip)) == 0;
+}
+
+static int same_network(const atl_addr *a, const atl_addr *b) {
+    return a->family == b->family && memcmp(a->ip, b->ip, a->family == 4 ? 3 : 6) == 0;
+}
+
+static int is_on_private_network(const atl_discovery *disc) {
+    const atl_io *io = disc->io;
+    atl_addr addrs[LOCAL_ADDRS];
+    size_t n = io->local_addrs(io->impl, addrs, LOCAL_ADDRS);
+    size_t i;
+
+    for (i = 0; i < n && i < LOCAL_ADDRS; i++) {
+        if (atl_addr_is_private(&addrs[i])) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
+/* As in dials (peer/dial_found.c): this machine is not for others to name, unless it is where they
+ * were asked; and a private network only where this node is in one. */
+static int is_allowed(const atl_discovery *disc, const atl_addr *addr) {
+    if (atl_addr_is_loopback(addr)) {
+        return disc->peers->local_found;
+    }
+    return !atl_addr_is_link_local(addr) && !atl_addr_is_unspecified(addr) &&
+           !atl_addr_is_multicast(addr) && addr->port != 0 &&
+           (!atl_addr_is_private(addr) || is_on_private_network(disc));
+}
+
+static int is_crowded(const atl_servers *servers, const atl_addr *addr) {
+    const atl_list *node;
+    size_t n = 0;
+
+    for (node = servers->list.next; node != &servers->list; node = node->next) {
+        const atl_server *at = ATL_CONTAINER(node, atl_server, node);
+
+        if (!at->relay && same_ip(&at->addr.addr, addr)) {
+            return 1;
+        }
+        n += !at->relay && same_network(&at->addr.addr, addr);
+    }
+    return n >= ATL_SERVERS_PER_NETWORK;
+}
+
+/* The application has named this peer: what it says of itself is not a stranger's word. */
+static int is_named(const atl_discovery *disc, const atl_peer_id *peer) {
+    size_t i;
+
+    for (i = 0; i < disc->n_nodes; i++) {
+        if (!disc->nodes[i].learned && atl_peer_id_equal(&disc->nodes[i].addr.peer, peer)) {
+            return 1;
+        }
+    }
+    return disc->peers->limits.enable_relay &&
+           atl_relays_configured(&disc->peers->relays, peer) != NULL;
 }
 
 static int make_room(atl_servers *servers) {
     atl_list *node;
 
     for (node = servers->list.next; node != &servers->list; node = node->next) {
-        server *at = ATL_CONTAINER(node, server, node);
-
-        if (at->asks == 0) {
-            server_free(servers, at);
+        if (server_of(node)->asks == 0 && !server_of(node)->relay) {
+            server_free(servers, server_of(node));
             return 1;
         }
     }
     return 0;
 }
 
-static int is_boot_node(const atl_discovery *disc, const atl_maddr *addr) {
-    size_t i;
+static atl_server *server_new(atl_servers *servers, const atl_maddr *addr, int relay) {
+    atl_server *at = atl_calloc(servers->disc->env, 1, sizeof(*at));
 
-    for (i = 0; i < disc->n_nodes; i++) {
-        const atl_maddr *node = &disc->nodes[i].addr;
-
-        /* another address of the same one judges another family */
-        if (atl_peer_id_equal(&node->peer, &addr->peer) &&
-            (node->host_kind != ATL_HOST_IP || node->addr.family == addr->addr.family)) {
-            return 1;
-        }
+    if (at != NULL) {
+        at->addr = *addr;
+        at->addr.has_relay = 0;
+        at->relay = relay != 0;
+        at->expires = ATLAS_NO_DEADLINE;
+        atl_list_append(&servers->list, &at->node);
+        servers->count += !relay;
     }
-    return 0;
+    return at;
+}
+
+/* Until the record that names it is over. */
+static uint64_t lasts_until(atl_discovery *disc, const atl_peer_id *peer) {
+    atl_record_cached record;
+    uint64_t left = LASTS;
+
+    if (atl_record_cache_get(disc->cache, peer, &record)) {
+        left = atl_record_time_left(&record.head, atl_env_wall_ms(disc->env), LASTS);
+        left = left > LASTS_LEAST ? left : LASTS_LEAST;
+    }
+    return disc->loop->now + left;
 }
 
 void atl_servers_add(atl_servers *servers, const atl_maddr *addr) {
     atl_discovery *disc = servers->disc;
-    atl_list *node;
-    server *at;
+    atl_server *at;
 
-    if (addr->host_kind != ATL_HOST_IP || !addr->has_peer || is_boot_node(disc, addr) ||
-        atl_peer_id_equal(&addr->peer, &disc->peers->self)) {
+    if (addr->host_kind != ATL_HOST_IP || !addr->has_peer || !is_allowed(disc, &addr->addr) ||
+        atl_peer_id_equal(&addr->peer, &disc->peers->self) ||
+        rests(servers, &addr->peer, addr->addr.family)) {
         return;
     }
-    for (node = servers->list.next; node != &servers->list; node = node->next) {
-        at = ATL_CONTAINER(node, server, node);
-        if (atl_peer_id_equal(&at->addr.peer, &addr->peer) &&
-            at->addr.addr.family == addr->addr.family) {
-            return;
-        }
-    }
-    if (servers->count >= ATL_SERVERS_MAX && !make_room(servers)) {
+    at = find_peer(servers, &addr->peer, addr->addr.family);
+    if (at != NULL && (at->relay || at->asks > 0 || atl_addr_equal(&at->addr.addr, &addr->addr))) {
+        at->expires = at->relay ? at->expires : lasts_until(disc, &addr->peer);
         return;
     }
-    at = atl_calloc(disc->env, 1, sizeof(*at));
-    if (at == NULL) {
+    if (at != NULL) {
+        server_free(servers, at); /* it has moved */
+    }
+    if ((is_crowded(servers, &addr->addr) && !is_named(disc, &addr->peer)) ||
+        (servers->count >= ATL_SERVERS_MAX && !make_room(servers))) {
         return;
     }
-    at->addr = *addr;
-    at->addr.has_relay = 0;
-    atl_list_append(&servers->list, &at->node);
-    servers->count++;
+    at = server_new(servers, addr, 0);
+    if (at != NULL) {
+        at->expires = lasts_until(disc, &addr->peer);
+    }
 }
 
-size_t atl_servers_count(const atl_servers *servers) {
-    return servers->count + servers->disc->n_nodes;
+static void expire(atl_servers *servers) {
+    atl_list *node = servers->list.next;
+
+    while (node != &servers->list) {
+        atl_server *at = server_of(node);
+
+        node = node->next;
+        if (at->asks == 0 && servers->disc->loop->now >= at->expires) {
+            server_free(servers, at);
+        }
+    }
+}
+
+/* ---- others are looked for ---- */
+
+static void on_record(void *user, const atl_record_cached *cached, const atl_boot_node *from,
+                      uint64_t rtt) {
+    atl_discovery *disc = user;
+    uint8_t seen[2] = {0, 0};
+    atl_record record;
+    size_t i;
+
+    (void)from;
+    (void)rtt;
+    if (atl_record_reopen(cached->data, cached->len, &record) != ATLAS_OK) {
+        return;
+    }
+    for (i = 0; i < record.n_addrs; i++) {
+        atl_maddr *addr = &record.addrs[i];
+        uint8_t *once = &seen[addr->addr.family == 6];
+
+        if (addr->host_kind == ATL_HOST_IP && addr->quic && !addr->has_relay && !*once) {
+            *once = 1;
+            addr->has_peer = 1;
+            addr->peer = record.head.peer;
+            atl_servers_add(&disc->servers, addr);
+        }
+    }
+}
+
+static void on_failed(void *user, const atl_boot_node *from, int32_t code, const char *text) {
+    (void)user;
+    (void)from;
+    (void)code;
+    (void)text;
+}
+
+static void on_end(void *user, int32_t code) {
+    atl_discovery *disc = user;
+
+    (void)code;
+    disc->servers.find = NULL;
+}
+
+static void seek_again(atl_servers *servers) {
+    static const atl_find_ops ops = {on_record, on_failed, on_end};
+    atl_discovery *disc = servers->disc;
+
+    if (servers->sought_at == 0) {
+        servers->sought_at = disc->loop->now; /* it was just done: seek.c */
+    } else if (servers->find == NULL && disc->loop->now >= servers->sought_at + SEEK_AGAIN) {
+        servers->sought_at = disc->loop->now;
+        if (atl_find_offers(disc, ATLAS_OFFER_DIALBACK, SEEK_WANTED, 1, SEEK_TIMEOUT, &ops, disc,
+                            &servers->find) != ATLAS_OK) {
+            servers->find = NULL;
+        }
+    }
+}
+
+/* ---- relays that the application has named ---- */
+
+static int relay_addr(const atl_relay_entry *entry, atl_addr *out) {
+    if (entry->client != NULL && atl_relay_client_remote(entry->client, out) == ATLAS_OK) {
+        return 1;
+    }
+    *out = entry->addr.addr;
+    return entry->addr.host_kind == ATL_HOST_IP;
+}
+
+static void take_relay(atl_servers *servers, const atl_relay_entry *entry) {
+    atl_maddr addr = entry->addr;
+    atl_server *at;
+
+    if (!relay_addr(entry, &addr.addr)) {
+        return;
+    }
+    addr.host_kind = ATL_HOST_IP;
+    addr.port = addr.addr.port;
+    at = find_peer(servers, &addr.peer, addr.addr.family);
+    if (at != NULL && at->asks == 0 && !atl_addr_equal(&at->addr.addr, &addr.addr)) {
+        server_free(servers, at);
+        at = NULL;
+    }
+    if (at == NULL) {
+        (void)server_new(servers, &addr, 1);
+    } else if (!at->relay) {
+        at->relay = 1;
+        at->expires = ATLAS_NO_DEADLINE;
+        servers->count--;
+    }
+}
+
+static void take_relays(atl_servers *servers) {
+    const atl_relays *relays = &servers->disc->peers->relays;
+    const atl_relay_entry *entry;
+    size_t i;
+
+    for (i = 0; (entry = atl_relays_at(relays, i)) != NULL; i++) {
+        if (entry->configured) {
+            take_relay(servers, entry);
+        }
+    }
 }
 
 /* ---- for reach ---- */
-
-static int32_t link_of(atl_discovery *disc, const atl_maddr *addr, atl_link **link) {
-    const atl_link_config config = {
-        .ep = disc->peers->ep,
-        .addr = *addr,
-        .handshake_timeout = &disc->peers->limits.handshake_timeout,
-    };
-
-    return *link != NULL ? ATLAS_OK : atl_link_new(&config, link);
-}
 
 static void shuffle(atl_discovery *disc, atl_reach_server *list, size_t n) {
     while (n > 1) {
@@ -129,188 +368,108 @@ static void shuffle(atl_discovery *disc, atl_reach_server *list, size_t n) {
     }
 }
 
-size_t atl_servers_list(void *user, atl_reach_server *out, size_t cap) {
-    atl_discovery *disc = user;
-    atl_servers *servers = &disc->servers;
-    const atl_list *node;
-    size_t boots;
-    size_t n = 0;
+/* What is listed already: the same peer judges no family twice, and strangers count as strangers
+ * do. */
+static int is_listed(const atl_reach_server *list, size_t n, const atl_reach_server *server) {
+    size_t near = 0;
+    size_t i;
+
+    for (i = 0; i < n; i++) {
+        if (list[i].addr.family == server->addr.family &&
+            atl_peer_id_equal(&list[i].peer, &server->peer)) {
+            return 1;
+        }
+        if (!list[i].named && !server->named) {
+            near += same_network(&list[i].addr, &server->addr);
+            near += same_ip(&list[i].addr, &server->addr) ? ATL_SERVERS_PER_NETWORK : 0;
+        }
+    }
+    return near >= ATL_SERVERS_PER_NETWORK;
+}
+
+/* Bootstrap nodes at the address that is in use: a name may lead to both families. */
+static size_t list_boots(atl_discovery *disc, int named, atl_reach_server *out, size_t n,
+                         size_t cap) {
     size_t i;
 
     for (i = 0; i < disc->n_nodes && n < cap; i++) {
-        atl_boot_node *boot = &disc->nodes[i];
+        const atl_boot_node *boot = &disc->nodes[i];
 
+        memset(&out[n], 0, sizeof(out[n]));
         out[n].peer = boot->addr.peer;
         out[n].addr = boot->addr.addr;
-        out[n].handle = NULL;
-        if (boot->addr.host_kind == ATL_HOST_IP ||
-            (boot->link != NULL && atl_link_remote(boot->link, &out[n].addr) == ATLAS_OK)) {
+        out[n].named = !boot->learned;
+        if (out[n].named == named &&
+            (boot->addr.host_kind == ATL_HOST_IP ||
+             (boot->link != NULL && atl_link_remote(boot->link, &out[n].addr) == ATLAS_OK)) &&
+            (named || (is_allowed(disc, &out[n].addr) &&
+                       !rests(&disc->servers, &out[n].peer, out[n].addr.family))) &&
+            !is_listed(out, n, &out[n])) {
             n++;
         }
     }
-    boots = n;
-    for (node = servers->list.next; node != &servers->list && n < cap; node = node->next) {
-        server *at = ATL_CONTAINER(node, server, node);
-
-        out[n].peer = at->addr.peer;
-        out[n].addr = at->addr.addr;
-        out[n].handle = at;
-        n++;
-    }
-    shuffle(disc, out, boots);
-    shuffle(disc, out + boots, n - boots);
     return n;
 }
 
-static server *find(atl_servers *servers, const void *handle) {
+static size_t list_others(atl_discovery *disc, int named, atl_reach_server *out, size_t n,
+                          size_t cap) {
     atl_list *node;
 
-    for (node = servers->list.next; node != &servers->list; node = node->next) {
-        if (ATL_CONTAINER(node, server, node) == handle) {
-            return ATL_CONTAINER(node, server, node);
+    for (node = disc->servers.list.next; node != &disc->servers.list && n < cap;
+         node = node->next) {
+        atl_server *at = server_of(node);
+
+        memset(&out[n], 0, sizeof(out[n]));
+        out[n].peer = at->addr.peer;
+        out[n].addr = at->addr.addr;
+        out[n].handle = at;
+        out[n].named = (uint8_t)is_named(disc, &at->addr.peer);
+        if (out[n].named == named && (!at->relay || disc->peers->limits.enable_relay) &&
+            !is_listed(out, n, &out[n])) {
+            n++;
         }
     }
-    return NULL;
+    return n;
 }
 
-static void tell(const question *at, const atl_link_reply *reply) {
-    char text[64];
+/* Those that the application has named come first. */
+size_t atl_servers_list(void *user, atl_reach_server *out, size_t cap) {
+    atl_discovery *disc = user;
+    size_t named;
+    size_t n;
 
-    if (reply->code != ATLAS_OK) {
-        at->done(at->done_user, reply->code, NULL, 0, reply->text);
-    } else if (reply->status == 200) {
-        at->done(at->done_user, ATLAS_OK, reply->body, reply->len, "");
-    } else {
-        (void)snprintf(text, sizeof(text), "HTTP status %d", (int)reply->status);
-        at->done(at->done_user,
-                 reply->status == 429   ? ATLAS_ERR_RATE_LIMITED
-                 : reply->status == 404 ? ATLAS_ERR_UNSUPPORTED
-                                        : ATLAS_ERR_HTTP,
-                 NULL, 0, text);
+    expire(&disc->servers);
+    if (disc->peers->limits.enable_relay) {
+        take_relays(&disc->servers);
     }
+    named = list_boots(disc, 1, out, 0, cap);
+    named = list_others(disc, 1, out, named, cap);
+    n = list_boots(disc, 0, out, named, cap);
+    n = list_others(disc, 0, out, n, cap);
+    shuffle(disc, out, named);
+    shuffle(disc, out + named, n - named);
+    return n;
 }
 
-/* Connections to those that are no bootstrap nodes are not kept: they are asked once in a while. */
-static void on_reply(void *user, const atl_link_reply *reply) {
-    question *at = user;
-    question copy = *at;
-    server *other;
-
-    if (at->at != NULL) {
-        at->at->asks--;
-    }
-    atl_free(copy.disc->env, at);
-    tell(&copy, reply);
-    other = copy.at == NULL ? NULL : find(&copy.disc->servers, copy.at);
-    if (other != NULL && other->asks == 0) {
-        atl_link_free(other->link);
-        other->link = NULL;
-    }
-}
-
-static atl_boot_node *boot_of(atl_discovery *disc, const atl_peer_id *peer) {
-    size_t i;
-
-    for (i = 0; i < disc->n_nodes; i++) {
-        if (atl_peer_id_equal(&disc->nodes[i].addr.peer, peer)) {
-            return &disc->nodes[i];
-        }
-    }
-    return NULL;
-}
-
-int32_t atl_servers_ask(void *user, const atl_reach_server *server_, const uint8_t *body,
-                        size_t len, uint64_t timeout,
-                        void (*done)(void *done_user, int32_t code, const uint8_t *body, size_t len,
-                                     const char *text),
-                        void *done_user, void **request) {
+void atl_servers_told(void *user, const atl_reach_server *server, int answered) {
     atl_discovery *disc = user;
     atl_servers *servers = &disc->servers;
-    server *other = server_->handle == NULL ? NULL : find(servers, server_->handle);
-    atl_boot_node *boot = server_->handle == NULL ? boot_of(disc, &server_->peer) : NULL;
-    atl_link *link = NULL;
-    question *at;
-    int32_t rv = ATLAS_ERR_NOT_FOUND;
+    uint8_t family = server->addr.family;
+    atl_server_failed *failed = failed_of(servers, &server->peer, family);
+    atl_server *at;
 
-    if (other != NULL) {
-        rv = link_of(disc, &other->addr, &other->link);
-        link = other->link;
-        other->met = 1;
-    } else if (boot != NULL) {
-        rv = atl_boot_node_link(boot, &link);
+    seek_again(servers);
+    if (answered && failed != NULL) {
+        *failed = servers->failed[--servers->n_failed];
     }
-    if (rv != ATLAS_OK) {
-        return rv;
+    if (answered || server->named) {
+        return;
     }
-    at = atl_calloc(disc->env, 1, sizeof(*at));
-    if (at == NULL) {
-        return ATLAS_ERR_NOMEM;
+    failed = failed != NULL ? failed : remember(servers, &server->peer, family);
+    failed->rounds += failed->rounds < ROUNDS;
+    failed->at = disc->loop->now;
+    at = atl_servers_find(servers, server->handle, &server->peer);
+    if (failed->rounds >= ROUNDS && at != NULL && at->asks == 0) {
+        server_free(servers, at);
     }
-    at->disc = disc;
-    at->at = other;
-    at->done = done;
-    at->done_user = done_user;
-    rv = atl_link_ask(link, "POST", ATL_DIALBACK_PATH, body, len, timeout, on_reply, at,
-                      &at->request);
-    if (rv != ATLAS_OK) {
-        atl_free(disc->env, at);
-        return rv;
-    }
-    if (other != NULL) {
-        other->asks++;
-    }
-    *request = at;
-    return ATLAS_OK;
-}
-
-void atl_servers_cancel(void *user, void *request) {
-    const atl_discovery *disc = user;
-    question *at = request;
-
-    if (at->at != NULL) {
-        at->at->asks--;
-    }
-    atl_link_cancel(at->request);
-    atl_free(disc->env, at);
-}
-
-static int same_ip(const atl_addr *a, const atl_addr *b) {
-    return a->family == b->family && memcmp(a->ip, b->ip, sizeof(a->ip)) == 0;
-}
-
-static int met_by(const atl_link *link, const atl_addr *ip) {
-    atl_addr remote;
-
-    return link != NULL && atl_link_remote(link, &remote) == ATLAS_OK && same_ip(&remote, ip);
-}
-
-int atl_servers_has_met(void *user, const atl_addr *ip) {
-    const atl_discovery *disc = user;
-    const atl_servers *servers = &disc->servers;
-    const atl_list *node;
-    atl_addr remote;
-    size_t i;
-
-    for (i = 0; i < disc->n_nodes; i++) {
-        if (met_by(disc->nodes[i].link, ip)) {
-            return 1;
-        }
-    }
-    for (node = servers->list.next; node != &servers->list; node = node->next) {
-        const server *at = ATL_CONTAINER(node, server, node);
-
-        if (at->met && same_ip(&at->addr.addr, ip)) {
-            return 1;
-        }
-    }
-    for (node = disc->peers->relays.entries.next; node != &disc->peers->relays.entries;
-         node = node->next) {
-        const atl_relay_entry *entry = ATL_CONTAINER(node, atl_relay_entry, node);
-
-        if (entry->client != NULL && atl_relay_client_remote(entry->client, &remote) == ATLAS_OK &&
-            same_ip(&remote, ip)) {
-            return 1;
-        }
-    }
-    return 0;
 }

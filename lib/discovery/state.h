@@ -26,6 +26,16 @@ struct atl_boot_node {
     atl_published published;
 };
 
+/* IP addresses that the records of a search name, each with the first who did. */
+#define ATL_SOUGHT_MAX 32
+typedef struct atl_sought {
+    size_t n;
+    struct {
+        atl_addr addr;
+        atl_peer_id peer;
+    } addrs[ATL_SOUGHT_MAX];
+} atl_sought;
+
 struct atl_discovery {
     atl_loop *loop;
     atl_env *env;
@@ -48,20 +58,20 @@ struct atl_discovery {
 
     atl_reach *reach;    /* NULL before need */
     uint8_t checking;    /* reachability is of interest */
+    uint8_t asked;       /* to the application itself, not for advertising alone */
     uint8_t advertising; /* and this node wants to be found */
     uint8_t stopped;     /* no more: the context shuts down */
     uint8_t relaying;    /* relays are chosen */
     uint8_t offering;    /* the owner was told to serve as a relay */
     uint8_t wanting;     /* autorelay waits for candidates */
-    atl_addr source4;    /* towards the Internet, when the network was looked at last */
-    atl_addr source6;
-    uint8_t primed;  /* servers have been looked for once */
-    atl_timer prime; /* patience with that */
+    uint8_t primed;      /* servers have been looked for once */
+    atl_timer prime;     /* patience with that */
     struct atl_find *boots_find;
     struct atl_find *servers_find;
     struct atl_find *relays_find;
     atl_servers servers;
-    atl_autorelay *autorelay; /* NULL before need */
+    atl_sought servers_sought; /* in the search for them that goes on, or in the last one */
+    atl_autorelay *autorelay;  /* NULL before need */
     atl_publish publish;
     atl_task update; /* what follows from the state has to be looked at */
 };
@@ -78,6 +88,8 @@ void atl_discovery_primed(atl_discovery *disc);
 void atl_seek_servers(atl_discovery *disc);
 int32_t atl_seek_autorelay(atl_discovery *disc);
 void atl_seek_stop(atl_discovery *disc);
+/* Ends the search for relays alone. */
+void atl_seek_no_relays(atl_discovery *disc);
 /* collect.c: what the own record is to say now: addresses, and offers. */
 void atl_discovery_collect(atl_discovery *disc, atl_record *out);
 /* Whether it is worth asking now; and that it did not answer. */

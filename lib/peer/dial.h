@@ -39,6 +39,13 @@ void atl_dial_found(struct atl_dial *dial, const atl_maddr *addrs, size_t n);
 void atl_dial_found_failed(struct atl_dial *dial, const char *whom, const char *text);
 void atl_dial_found_end(struct atl_dial *dial);
 
+/* For whoever else sends to addresses that records name. 1: others may name it at all. */
+int atl_dial_is_allowed(const struct atl_peers *peers, const atl_addr *addr);
+/* 1: not too often lately, in all that is sent because of records; counts as once. */
+int atl_dial_may_send(struct atl_peers *peers, const atl_addr *addr);
+/* 1: this node has a socket of that family, and the system a route there. */
+int atl_dial_has_way(const struct atl_peers *peers, const atl_addr *addr);
+
 /* For dial.c: asks the finder, if there is one; and tells it that the dial has ended. */
 void atl_dial_find(struct atl_dial *dial);
 void atl_dial_stop_finding(struct atl_dial *dial);

@@ -34,16 +34,15 @@ void atl_dial_stop_finding(struct atl_dial *dial) {
 }
 
 /* This machine is not for others to name, unless it is where they were asked as well. */
-static int is_allowed(const struct atl_dial *dial, const atl_addr *addr) {
+int atl_dial_is_allowed(const struct atl_peers *peers, const atl_addr *addr) {
     if (atl_addr_is_loopback(addr)) {
-        return dial->peers->local_found;
+        return peers->local_found && addr->port != 0;
     }
     return !atl_addr_is_link_local(addr) && !atl_addr_is_unspecified(addr) &&
            !atl_addr_is_multicast(addr) && addr->port != 0;
 }
 
-static int may_send(struct atl_dial *dial, const atl_addr *addr) {
-    atl_peers *peers = dial->peers;
+int atl_dial_may_send(struct atl_peers *peers, const atl_addr *addr) {
     uint8_t key[8];
 
     if (peers->found == NULL && atl_source_limit_new(peers->loop->env, TARGETS, TARGET_RATE,
@@ -52,6 +51,14 @@ static int may_send(struct atl_dial *dial, const atl_addr *addr) {
     }
     return atl_source_limit_take(peers->found, key, atl_addr_limit_key(addr, key),
                                  peers->loop->now);
+}
+
+int atl_dial_has_way(const struct atl_peers *peers, const atl_addr *addr) {
+    atl_addr local;
+
+    return peers->ep != NULL && atl_endpoint_local(peers->ep, addr->family, &local) == ATLAS_OK &&
+           (peers->outside[addr->family == 6].family != 0 ||
+            peers->io->local_for(peers->io->impl, addr, &local) == ATLAS_OK);
 }
 
 static size_t same_host(const struct atl_dial *dial, const atl_addr *addr) {
@@ -69,11 +76,12 @@ static size_t same_host(const struct atl_dial *dial, const atl_addr *addr) {
 
 static void found_direct(struct atl_dial *dial, const atl_maddr *addr) {
     /* names are looked up only for those whom the application has named */
-    if (addr->host_kind != ATL_HOST_IP || !addr->quic || !is_allowed(dial, &addr->addr) ||
+    if (addr->host_kind != ATL_HOST_IP || !addr->quic ||
+        !atl_dial_is_allowed(dial->peers, &addr->addr) ||
         same_host(dial, &addr->addr) >= PORTS_MAX || atl_dial_knows(dial, addr)) {
         return;
     }
-    if (!may_send(dial, &addr->addr)) {
+    if (!atl_dial_may_send(dial->peers, &addr->addr)) {
         atl_dial_found_failed(dial, "an address of its record", "dialled too often lately");
         return;
     }
@@ -96,8 +104,8 @@ static void found_circuit(struct atl_dial *dial, const atl_maddr *addr) {
     atl_relay_entry *entry;
 
     if (!dial->peers->limits.enable_relay || addr->host_kind != ATL_HOST_IP || !addr->quic ||
-        !is_allowed(dial, &addr->addr) || atl_peer_id_equal(&addr->relay, &dial->peers->self) ||
-        named_ways(dial) >= RELAYS_MAX) {
+        !atl_dial_is_allowed(dial->peers, &addr->addr) ||
+        atl_peer_id_equal(&addr->relay, &dial->peers->self) || named_ways(dial) >= RELAYS_MAX) {
         return;
     }
     relay.has_relay = 0;
@@ -106,7 +114,8 @@ static void found_circuit(struct atl_dial *dial, const atl_maddr *addr) {
     memset(&relay.relay, 0, sizeof(relay.relay));
     /* one that is there already costs nobody anything new */
     if (atl_relays_named(relays, &relay, 0, &entry) != ATLAS_OK &&
-        (!may_send(dial, &addr->addr) || atl_relays_named(relays, &relay, 1, &entry) != ATLAS_OK)) {
+        (!atl_dial_may_send(dial->peers, &addr->addr) ||
+         atl_relays_named(relays, &relay, 1, &entry) != ATLAS_OK)) {
         return;
     }
     /* one that nobody uses goes by itself */

@@ -201,6 +201,12 @@ static void on_cancel(void *user, void *request) {
     a->open = 0;
 }
 
+static void on_server(void *user, const atl_reach_server *server, int answered) {
+    (void)user;
+    (void)server;
+    (void)answered;
+}
+
 static int on_has_met(void *user, const atl_addr *ip) {
     (void)user;
     return ip->ip[0] == 10;
@@ -348,6 +354,7 @@ static void world_init(world *w) {
     config.ask = on_ask;
     config.cancel = on_cancel;
     config.has_met = on_has_met;
+    config.on_server = on_server;
     config.on_verdict = on_verdict;
     CHECK(atl_reach_new(&config, &w->reach) == ATLAS_OK);
     atl_reach_run(w->reach, 1);
@@ -378,7 +385,7 @@ static void fuzz_node(const uint8_t *data, size_t size) {
     }
     /* left alone, every round ends */
     atl_reach_run(w.reach, 1);
-    for (steps = 0; steps < 100; steps++) {
+    for (steps = 0; steps < 100 && (steps == 0 || atl_reach_busy(w.reach)); steps++) {
         pass_time(&w, 100 * ATL_MS);
     }
     CHECK(!atl_reach_busy(w.reach));

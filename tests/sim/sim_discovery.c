@@ -8,7 +8,9 @@
 
 #include <cmocka.h>
 
-#include "discovery_world.h"
+#include "discovery/state.h"
+
+#include "discovery_tools.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -238,11 +240,159 @@ static void test_later_bootstrap(void **state) {
     world_done(&w);
 }
 
+/* A record of the n-th relay that names an address of each family, in either order, made with its
+ * key and put to all bootstrap nodes. */
+static void say_both_families(world *w, sim_node *node, size_t n, uint32_t offers) {
+    forged f;
+    size_t i;
+
+    memset(&f, 0, sizeof(f));
+    f.key = node->ctx->key;
+    f.record.head.peer = node->ctx->self;
+    f.record.head.seq = node->found.seq + 1000;
+    f.record.head.lifetime = ATL_RECORD_LIFETIME;
+    f.record.head.offers = offers;
+    for (i = 0; i < 2; i++) {
+        if (i == n % 2) {
+            forge_addr(&f, "/ip6/2001:db8:%zu::1/udp/4001/quic-v1", 100 + n);
+        } else {
+            forge_addr(&f, "/ip4/198.51.%zu.1/udp/4001/quic-v1", 100 + n);
+        }
+    }
+    forge_sign(&f, &w->boots[0], 0);
+    for (i = 0; i < w->plan.boots; i++) {
+        assert_int_equal(forge_keep(&f, &w->boots[i], "198.51.100.1"), ATLAS_OK);
+    }
+}
+
+/* Relays say that they have both families, and the node has one: it uses that. With an IPv6 socket
+ * as well, and no route, it is the same. So it is with a bootstrap node that others name. */
+static void test_one_family(void **state) {
+    static const world_plan PLAN = {
+        .boots = 2, .relays = 4, .nodes = 2, .nat = {SIM_NAT_PORT_RESTRICTED}, .quiet = 1};
+    size_t i;
+    world w;
+
+    (void)state;
+    for (i = 0; i < 2; i++) {
+        size_t k;
+
+        world_init(&w, &PLAN, 61);
+        for (k = 0; k < PLAN.relays; k++) {
+            say_both_families(
+                &w, &w.relays[k], k,
+                ATLAS_OFFER_RELAY | ATLAS_OFFER_DIALBACK | (k == 0 ? ATLAS_OFFER_BOOTSTRAP : 0));
+        }
+        if (i == 1) {
+            sim_node_done(&w.nodes[0]);
+            sim_host_allow_ipv6(w.nodes[0].host);
+            sim_node_start(&w.nodes[0], 0);
+        }
+        world_start_node(&w, 0);
+        assert_true(world_run(&w, 5, three_serve));
+        assert_int_equal(w.nodes[0].found.failed, 0);
+        (void)world_run(&w, 30, NULL);
+        assert_int_equal(w.nodes[0].found.circuits, 3);
+        for (k = 0; k < w.nodes[0].ctx->discovery->n_nodes; k++) {
+            const atl_boot_node *node = &w.nodes[0].ctx->discovery->nodes[k];
+
+            assert_int_equal(node->addr.addr.family, 4);
+        }
+        assert_int_equal(k, 3); /* one was named, two were learned */
+        world_done(&w);
+    }
+}
+
+/* In idle mode nothing is sent, though fewer relays serve than are wanted; and when the node wakes
+ * it looks for more. */
+static void test_idle_mode(void **state) {
+    static const world_plan PLAN = {
+        .boots = 2, .relays = 4, .nodes = 1, .nat = {SIM_NAT_PORT_RESTRICTED}, .quiet = 1};
+    uint64_t before;
+    size_t i;
+    world w;
+
+    (void)state;
+    world_init(&w, &PLAN, 71);
+    for (i = 1; i < PLAN.relays; i++) {
+        sim_host_set_down(w.relays[i].host, 1);
+    }
+    world_start_node(&w, 0);
+    (void)world_run(&w, 60, NULL);
+    assert_int_equal(w.nodes[0].found.serving, 1);
+    assert_int_equal(atlas_set_idle(w.nodes[0].ctx, 1), ATLAS_OK);
+    sim_host_touch(w.nodes[0].host);
+    (void)world_run(&w, 60, NULL);
+    before = atl_endpoint_get_stats(w.nodes[0].ctx->ep)->tx_datagrams;
+    (void)world_run(&w, 900, NULL);
+    assert_int_equal(atl_endpoint_get_stats(w.nodes[0].ctx->ep)->tx_datagrams, before);
+    assert_true(atl_discovery_is_quiet(w.nodes[0].ctx->discovery));
+    for (i = 1; i < PLAN.relays; i++) {
+        sim_host_set_down(w.relays[i].host, 0);
+    }
+    w.nodes[0].found.full_at = 0;
+    assert_int_equal(atlas_set_idle(w.nodes[0].ctx, 0), ATLAS_OK);
+    sim_host_touch(w.nodes[0].host);
+    assert_true(world_run(&w, 10, three_serve));
+    world_done(&w);
+}
+
+typedef struct idle_seen {
+    int idles;
+    sim_found found; /* when the first came */
+} idle_seen;
+
+static idle_seen idled;
+
+static void on_idle(void *user, atlas_ctx *ctx, uint64_t quiet_ns) {
+    const sim_node *node = user;
+
+    (void)ctx;
+    (void)quiet_ns;
+    if (idled.idles++ == 0) {
+        idled.found = node->found;
+    }
+}
+
+static int is_idle(void *user) {
+    (void)user;
+    return idled.idles > 0;
+}
+
+/* A node that wants to sleep as soon as it may is not told so while it finds relays and while its
+ * record is on its way, be that long. */
+static void test_quiet(void **state) {
+    static const world_plan PLAN = {.boots = 2,
+                                    .relays = 3,
+                                    .nodes = 1,
+                                    .nat = {SIM_NAT_PORT_RESTRICTED},
+                                    .delay = 180 * ATL_MS,
+                                    .all_boots = 1,
+                                    .quiet = 1};
+    uint64_t seed;
+    world w;
+
+    (void)state;
+    for (seed = 81; seed <= 83; seed++) {
+        memset(&idled, 0, sizeof(idled));
+        world_init(&w, &PLAN, seed);
+        w.nodes[0].ctx->callbacks.on_idle = on_idle;
+        world_start_node(&w, 0);
+        assert_true(world_run(&w, 60, is_idle));
+        assert_int_equal(idled.found.serving, 3);
+        assert_int_equal(idled.found.circuits, 3);
+        assert_int_equal(idled.found.advertise, ATLAS_ADVERTISE_PUBLISHED);
+        assert_int_equal(idled.found.nodes, PLAN.boots);
+        world_done(&w);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_verdicts),        cmocka_unit_test(test_by_id),
         cmocka_unit_test(test_relay_dies),      cmocka_unit_test(test_host_changes),
-        cmocka_unit_test(test_later_bootstrap),
+        cmocka_unit_test(test_later_bootstrap), cmocka_unit_test(test_one_family),
+        cmocka_unit_test(test_idle_mode),       cmocka_unit_test(test_quiet),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

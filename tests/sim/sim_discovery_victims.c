@@ -7,6 +7,8 @@
 
 #include <cmocka.h>
 
+#include "discovery/state.h"
+
 #include "discovery_tools.h"
 
 #include <stdio.h>
@@ -107,6 +109,7 @@ static void test_named_a_thousand_times(void **state) {
 
 typedef struct watch {
     const sim_host *host;
+    int private_too; /* the host has no such address */
     int forbidden;
 } watch;
 
@@ -116,6 +119,7 @@ static void on_event(void *user, const sim_event *event) {
 
     if (event->host == at->host && event->what != SIM_DELIVERED && event->what != SIM_LOG_LINE &&
         (atl_addr_is_loopback(to) || atl_addr_is_link_local(to) || atl_addr_is_multicast(to) ||
+         (at->private_too && atl_addr_is_private(to)) ||
          (to->family != 0 && atl_addr_is_unspecified(to)))) {
         at->forbidden++;
     }
@@ -125,7 +129,7 @@ static void test_own_machine(void **state) {
     static const world_plan PLAN = {.boots = 1, .relays = 1, .nodes = 2};
     static const char *const HOSTS[] = {"/ip4/127.0.0.1", "/ip4/127.9.9.9", "/ip4/169.254.1.1",
                                         "/ip6/::1", "/ip6/fe80::1"};
-    watch at = {NULL, 0};
+    watch at = {NULL, 0, 0};
     forged relay;
     forged f;
     size_t i;
@@ -173,28 +177,56 @@ static void test_own_machine(void **state) {
     world_done(&w);
 }
 
-/* ---- a victim that is said to serve ---- */
-
-#define CROWD 300u
-
-/* Hundreds of records say that a relay, a server of dial-backs and a bootstrap node is there. */
-static void test_named_as_server(void **state) {
-    static const world_plan PLAN = {.boots = 2,
-                                    .relays = 4,
-                                    .nodes = 2,
-                                    .nat = {SIM_NAT_PORT_RESTRICTED, SIM_NAT_SYMMETRIC},
-                                    .all_boots = 1,
-                                    .quiet = 1};
-    sim_host *victim;
-    uint64_t before;
-    uint64_t after;
-    uint32_t i;
+/* The same addresses, and those of private networks that this host is not in: nobody serves there,
+ * whoever says so. */
+static void test_serving_nowhere(void **state) {
+    static const world_plan PLAN = {.boots = 2, .relays = 2, .nodes = 1, .quiet = 1};
+    static const char *const HOSTS[] = {"/ip4/127.0.0.1", "/ip4/127.9.9.9",   "/ip4/169.254.1.1",
+                                        "/ip4/10.1.2.3",  "/ip4/192.168.1.1", "/ip4/100.64.1.1",
+                                        "/ip6/::1",       "/ip6/fe80::1",     "/ip6/fd00::1"};
+    watch at = {NULL, 1, 0};
+    size_t i;
     size_t k;
     world w;
 
     (void)state;
-    world_init(&w, &PLAN, 53);
-    victim = sim_host_new(w.net, VICTIM);
+    world_init(&w, &PLAN, 54);
+    sim_node_done(&w.nodes[0]);
+    sim_host_add_addr(w.nodes[0].host, NULL, "2001:db8::9");
+    sim_node_start(&w.nodes[0], 0);
+    for (i = 0; i < 3 * ATL_COUNT(HOSTS); i++) {
+        forged f;
+
+        forge(&f, (uint32_t)(7000 + i));
+        forge_addr(&f, "%s/udp/4001/quic-v1", HOSTS[i / 3]);
+        f.record.head.offers = 1u << i % 3;
+        forge_sign(&f, &w.boots[0], 0);
+        for (k = 0; k < PLAN.boots; k++) {
+            assert_int_equal(forge_keep(&f, &w.boots[k], "192.0.2.9"), ATLAS_OK);
+        }
+        forge_done(&f);
+    }
+    at.host = w.nodes[0].host;
+    sim_set_observer(w.net, on_event, &at);
+    assert_int_equal(atlas_set_u64(w.nodes[0].ctx, ATLAS_OPT_AUTORELAY, 2), ATLAS_OK);
+    world_start_node(&w, 0);
+    (void)world_run(&w, 120, NULL);
+    assert_int_equal(at.forbidden, 0);
+    assert_in_range(w.nodes[0].ctx->discovery->n_nodes, 1, 2);
+    assert_int_equal(w.nodes[0].found.serving, 2);
+    world_done(&w);
+}
+
+/* ---- a victim that is said to serve ---- */
+
+#define CROWD 300u
+#define A_MINUTE 150 /* packets from a node to the victim */
+
+/* Hundreds of records say that a relay, a server of dial-backs and a bootstrap node is there. */
+static void name_the_victim(world *w) {
+    uint32_t i;
+    size_t k;
+
     for (i = 0; i < CROWD; i++) {
         char ip[32];
         forged f;
@@ -203,34 +235,67 @@ static void test_named_as_server(void **state) {
         forge_addr(&f, "/ip4/%s/udp/%u/quic-v1", VICTIM, 1000 + i);
         f.record.head.offers = ATLAS_OFFER_RELAY | ATLAS_OFFER_BOOTSTRAP | ATLAS_OFFER_DIALBACK;
         f.record.head.lifetime = ATL_RECORD_LIFETIME_MAX;
-        forge_sign(&f, &w.boots[0], 0);
+        forge_sign(&f, &w->boots[0], 0);
         snprintf(ip, sizeof(ip), "192.1.%u.%u", i / 250, 1 + i % 250);
-        assert_int_equal(forge_keep(&f, &w.boots[0], ip), ATLAS_OK);
-        assert_int_equal(forge_keep(&f, &w.boots[1], ip), ATLAS_OK);
+        for (k = 0; k < w->plan.boots; k++) {
+            assert_int_equal(forge_keep(&f, &w->boots[k], ip), ATLAS_OK);
+        }
         forge_done(&f);
     }
-    world_start_node(&w, 0);
-    world_start_node(&w, 1);
-    (void)world_run(&w, 60, NULL);
-    for (k = 0; k < 2; k++) {
-        before = packets_to(&w, &w.nodes[k], victim);
-        printf("%llu packets in the first minute, %u relays serve\n", (unsigned long long)before,
-               w.nodes[k].found.serving);
+}
+
+/* With as many relays as are wanted, and with one, where the node never stops to look for more. */
+static void test_named_as_server(void **state) {
+    static const size_t RELAYS[] = {4, 1};
+    world_plan plan = {.boots = 2,
+                       .nodes = 2,
+                       .nat = {SIM_NAT_PORT_RESTRICTED, SIM_NAT_SYMMETRIC},
+                       .all_boots = 1,
+                       .quiet = 1};
+    size_t i;
+    world w;
+
+    (void)state;
+    for (i = 0; i < ATL_COUNT(RELAYS); i++) {
+        uint64_t before[2] = {0, 0};
+        uint64_t most[2] = {0, 0};
+        sim_host *victim;
+        size_t minute;
+        size_t k;
+
+        plan.relays = RELAYS[i];
+        world_init(&w, &plan, 53);
+        victim = sim_host_new(w.net, VICTIM);
+        name_the_victim(&w);
+        world_start_node(&w, 0);
+        world_start_node(&w, 1);
+        for (minute = 0; minute < 60; minute++) {
+            (void)world_run(&w, 60, NULL);
+            for (k = 0; k < 2; k++) {
+                uint64_t now = packets_to(&w, &w.nodes[k], victim);
+
+                most[minute > 0] =
+                    now - before[k] > most[minute > 0] ? now - before[k] : most[minute > 0];
+                before[k] = now;
+            }
+        }
+        printf("%zu relays: %llu packets in the first minute, %llu in any other, %llu in an hour\n",
+               plan.relays, (unsigned long long)most[0], (unsigned long long)most[1],
+               (unsigned long long)before[0]);
+        assert_in_range(most[0], 1, A_MINUTE);
+        assert_in_range(most[1], 1, A_MINUTE);
+        for (k = 0; k < 2; k++) {
+            assert_int_equal(w.nodes[k].found.serving, plan.relays == 4 ? 3 : 1);
+        }
+        world_done(&w);
     }
-    for (i = 0; i < 12; i++) {
-        before = packets_to(&w, &w.nodes[0], victim);
-        (void)world_run(&w, 300, NULL);
-        after = packets_to(&w, &w.nodes[0], victim);
-        printf("%llu packets, %u relays serve\n", (unsigned long long)(after - before),
-               w.nodes[0].found.serving);
-    }
-    world_done(&w);
 }
 
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_named_a_thousand_times),
         cmocka_unit_test(test_own_machine),
+        cmocka_unit_test(test_serving_nowhere),
         cmocka_unit_test(test_named_as_server),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -41,7 +41,16 @@ typedef struct world {
     /* relays that carry no circuit packets, bits */
     uint32_t lying;
     uint32_t mute; /* relays that answer STUN and nothing else, bits */
+    int families;  /* how relays are named: FAMILY_* */
 } world;
+
+#define IPV6_NONE 0
+#define IPV6_SOCKET 1 /* and no address, no route */
+#define IPV6_ADDRESS 2
+
+#define FAMILY_4 0
+#define FAMILY_46 1 /* IPv4, then IPv6 */
+#define FAMILY_64 2
 
 static world w;
 
@@ -57,6 +66,16 @@ WORLD_UNUSED static atl_maddr relay_addr(size_t i) {
     atl_maddr addr;
 
     assert_int_equal(atl_maddr_parse(w.relays[i].addr, &addr), ATLAS_OK);
+    return addr;
+}
+
+/* The same relay, at the IPv6 address that it has if the plan says so. */
+WORLD_UNUSED static atl_maddr relay_addr6(size_t i) {
+    atl_maddr addr = relay_addr(i);
+    char text[64];
+
+    (void)snprintf(text, sizeof(text), "[2001:db8:%zu::1]:%u", i + 1, addr.addr.port);
+    assert_int_equal(atl_addr_parse(text, &addr.addr), ATLAS_OK);
     return addr;
 }
 
@@ -90,8 +109,15 @@ WORLD_UNUSED static void answer(void *user) {
     (void)atl_loop_update(&w.node.ctx->loop);
     for (size_t i = 0; i < w.n; i++) {
         atl_maddr addr = relay_addr(i);
+        atl_maddr addr6 = relay_addr6(i);
 
+        if (w.families == FAMILY_64) {
+            atl_autorelay_offer(w.ar, &addr6);
+        }
         atl_autorelay_offer(w.ar, &addr);
+        if (w.families == FAMILY_46) {
+            atl_autorelay_offer(w.ar, &addr6);
+        }
     }
     atl_autorelay_offered(w.ar);
     sim_host_touch(w.node.host);
@@ -198,9 +224,9 @@ WORLD_UNUSED static void make_autorelay(void) {
     w.node.ctx->peers.relays.on_observed = on_observed;
 }
 
-/* A node and `n` relays in different networks, 50 ms from each other. */
-WORLD_UNUSED static void begin(uint64_t seed, size_t n) {
+WORLD_UNUSED static void begin_with(uint64_t seed, size_t n, int ipv6) {
     static const sim_link link = {25 * ATL_MS, 0, 0, 0, 0, 1472};
+    sim_host *host;
     char ip[32];
 
     memset(&w, 0, sizeof(w));
@@ -208,12 +234,23 @@ WORLD_UNUSED static void begin(uint64_t seed, size_t n) {
     w.least = RELAYS;
     sim_set_link(w.net, &link);
     sim_set_tap(w.net, tap, NULL);
-    sim_node_init(&w.node, w.net, "198.51.100.7", 2, 0);
+    host = sim_host_new(w.net, "198.51.100.7");
+    if (ipv6 == IPV6_SOCKET) {
+        sim_host_allow_ipv6(host);
+    } else if (ipv6 == IPV6_ADDRESS) {
+        sim_host_add_addr(host, NULL, "2001:db8:ffff::7");
+    }
+    sim_node_on_host(&w.node, host, 2, 0);
     for (size_t i = 0; i < n; i++) {
         (void)snprintf(ip, sizeof(ip), "203.0.%zu.1", i + 1);
         add_relay(ip);
     }
     make_autorelay();
+}
+
+/* A node and `n` relays in different networks, 50 ms from each other. */
+WORLD_UNUSED static void begin(uint64_t seed, size_t n) {
+    begin_with(seed, n, IPV6_NONE);
 }
 
 WORLD_UNUSED static void want(size_t count) {

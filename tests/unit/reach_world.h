@@ -76,8 +76,10 @@ typedef struct reach_world {
     reach_server servers[SERVERS_MAX];
     size_t n_met;
     atl_addr met[MET_MAX]; /* written to, as the NAT knows it */
-    const char *has_met;   /* an IP address that the owner says it has met */
-    int loses;             /* the first that many datagrams are lost */
+    const char *named; /* a digit for each server: 1, the application has named it; NULL: none */
+    int reports[SERVERS_MAX][2]; /* of rounds: it has not answered, it has */
+    const char *has_met;         /* an IP address that the owner says it has met */
+    int loses;                   /* the first that many datagrams are lost */
     size_t asks, cancels;
     size_t last_candidates; /* of the last request */
     size_t last_len;
@@ -310,6 +312,7 @@ static inline size_t reach_servers(void *user, atl_reach_server *out, size_t cap
         memset(out[i].peer.key, (int)i + 1, sizeof(out[i].peer.key));
         out[i].addr = w->servers[i].addr;
         out[i].handle = &w->servers[i];
+        out[i].named = w->named != NULL && w->named[i] == '1';
     }
     return i;
 }
@@ -333,6 +336,12 @@ static inline int reach_has_met(void *user, const atl_addr *ip) {
 
     atl_addr_ip_text(ip, text);
     return w->has_met != NULL && strcmp(text, w->has_met) == 0;
+}
+
+static inline void reach_on_server(void *user, const atl_reach_server *server, int answered) {
+    reach_world *w = user;
+
+    w->reports[(reach_server *)server->handle - w->servers][answered]++;
 }
 
 static inline void reach_on_verdict(void *user, uint8_t family, int changed) {
@@ -387,6 +396,7 @@ static inline void reach_world_config(reach_world *w, atl_reach_config *config) 
     config->ask = reach_ask;
     config->cancel = reach_cancel;
     config->has_met = reach_has_met;
+    config->on_server = reach_on_server;
     config->on_verdict = reach_on_verdict;
 }
 

@@ -158,6 +158,74 @@ static void the_nearest_are_chosen(void **state) {
     finish();
 }
 
+/* Relays whose records name an address of each family. Nobody is at the IPv6 ones: with a socket or
+ * a route for them the measurement says so, and without one nothing is sent there. */
+static void the_family_that_works_is_used(void **state) {
+    static const struct {
+        int node;
+        int families;
+    } ROWS[] = {
+        {IPV6_NONE, FAMILY_46},   {IPV6_NONE, FAMILY_64},    {IPV6_SOCKET, FAMILY_46},
+        {IPV6_SOCKET, FAMILY_64}, {IPV6_ADDRESS, FAMILY_46}, {IPV6_ADDRESS, FAMILY_64},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < ATL_COUNT(ROWS); i++) {
+        begin_with(30 + i, 5, ROWS[i].node);
+        w.families = ROWS[i].families;
+        want(3);
+        until(three_serve, 3 * ATL_SECOND);
+        run(400 * ATL_SECOND);
+        assert_int_equal(w.n_serving, 3);
+        assert_int_equal(count_events(ATLAS_AUTORELAY_FAILED, RELAYS), 0);
+        for (size_t k = 0; k < w.n; k++) {
+            const atl_maddr addr6 = relay_addr6(k);
+            const atl_relay_pool_entry *entry = atl_relay_pool_find(&w.ar->pool, &addr6.peer, 6);
+
+            assert_non_null(entry);
+            assert_int_equal(entry->measured_at != 0 && entry->loss == 100,
+                             ROWS[i].node == IPV6_ADDRESS && entry->measured_at != 0);
+        }
+        finish();
+    }
+}
+
+/* Both families work, and one relay is one relay: more than there are cannot be had. */
+static void one_relay_is_chosen_once(void **state) {
+    char ip[32];
+
+    (void)state;
+    begin_with(36, 0, IPV6_ADDRESS);
+    w.families = FAMILY_46;
+    for (size_t i = 0; i < 2; i++) {
+        sim_host *host;
+
+        (void)snprintf(ip, sizeof(ip), "203.0.%zu.1", i + 1);
+        host = sim_host_new(w.net, ip);
+        (void)snprintf(ip, sizeof(ip), "2001:db8:%zu::1", i + 1);
+        sim_host_add_addr(host, NULL, ip);
+        sim_node_on_host(&w.relays[w.n], host, (uint32_t)(20 + w.n), 4001);
+        assert_int_equal(atlas_relay_start(w.relays[w.n].ctx), ATLAS_OK);
+        w.n++;
+    }
+    want(3);
+    run(20 * ATL_SECOND);
+    assert_int_equal(w.n_serving, 2);
+    for (size_t i = 0; i < w.n; i++) {
+        assert_int_equal(count_events(ATLAS_AUTORELAY_CHOSEN, i), 1);
+        assert_int_equal(announced_on(i), 1);
+        for (uint8_t family = 4; family <= 6; family += 2) {
+            const atl_maddr addr = relay_addr(i);
+            const atl_relay_pool_entry *entry =
+                atl_relay_pool_find(&w.ar->pool, &addr.peer, family);
+
+            assert_non_null(entry);
+            assert_true(entry->rtt != 0);
+        }
+    }
+    finish();
+}
+
 static void some_are_no_candidates(void **state) {
     static const char *const ADDRS[] = {
         "/ip4/10.1.2.3/udp/4001/quic-v1",       "/ip4/192.168.7.1/udp/4001/quic-v1",
@@ -287,7 +355,7 @@ static void nodes_spread_over_relays(void **state) {
             memset(&peer, 1 + (int)relay, sizeof(peer));
             atl_addr_set4(&addr, ip, 4001);
             atl_relay_pool_offer(pool, &peer, &addr, 1);
-            at = atl_relay_pool_find(pool, &peer);
+            at = atl_relay_pool_find(pool, &peer, 4);
             at->measured_at = pool->n <= 12 ? w.node.ctx->loop.now : 0;
             at->rtt = (20 + sim_random(w.net) % 80) * ATL_MS;
         }
@@ -298,7 +366,7 @@ static void nodes_spread_over_relays(void **state) {
             assert_non_null(relay);
             got[i] = relay->peer;
             chosen[relay->peer.key[0] - 1]++;
-            atl_relay_pool_find(pool, &got[i])->measured_at = 0;
+            atl_relay_pool_find(pool, &got[i], 4)->measured_at = 0;
         }
     }
     for (size_t i = 0; i < 200; i++) {
@@ -317,6 +385,8 @@ int main(void) {
         cmocka_unit_test(dead_and_lying_ones_cost_no_time),
         cmocka_unit_test(different_networks_come_first),
         cmocka_unit_test(the_nearest_are_chosen),
+        cmocka_unit_test(the_family_that_works_is_used),
+        cmocka_unit_test(one_relay_is_chosen_once),
         cmocka_unit_test(some_are_no_candidates),
         cmocka_unit_test(it_stops),
         cmocka_unit_test(another_network),

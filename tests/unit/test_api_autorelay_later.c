@@ -163,6 +163,96 @@ static void candidates_may_come_late(void **state) {
     finish();
 }
 
+static int nothing_is_awake(void) {
+    const atl_autorelay *ar = w.ar;
+
+    for (size_t i = 0; i < ATL_AUTORELAY_SLOTS; i++) {
+        if (ar->slots[i].timer.deadline != ATLAS_NO_DEADLINE || ar->slots[i].test != NULL) {
+            return 0;
+        }
+    }
+    return ar->look.deadline == ATLAS_NO_DEADLINE && ar->gather.deadline == ATLAS_NO_DEADLINE &&
+           ar->compare.deadline == ATLAS_NO_DEADLINE && ar->measure == NULL &&
+           !atl_autorelay_is_busy(ar);
+}
+
+static void set_idle(uint32_t on) {
+    assert_int_equal(atlas_set_idle(w.node.ctx, on), ATLAS_OK);
+    atl_autorelay_set_idle(w.ar, (int)on);
+    sim_host_touch(w.node.host);
+}
+
+/* Whatever goes on when idle mode begins: it ends there, and goes on when the node wakes. */
+static void a_node_that_sleeps_is_silent(void **state) {
+    static const uint64_t WAITS[] = {0,
+                                     60 * ATL_MS,
+                                     120 * ATL_MS,
+                                     300 * ATL_MS,
+                                     450 * ATL_MS,
+                                     600 * ATL_MS,
+                                     5 * ATL_SECOND,
+                                     90 * ATL_SECOND};
+
+    (void)state;
+    for (size_t i = 0; i < 2 * ATL_COUNT(WAITS); i++) {
+        uint64_t sent;
+        size_t chosen;
+
+        begin(70 + i, 4);
+        for (size_t k = i % 2 == 0 ? 4 : 2; k < w.n; k++) {
+            sim_host_set_down(w.relays[k].host, 1); /* fewer than are wanted */
+        }
+        want(3);
+        run(WAITS[i / 2]);
+        set_idle(1);
+        assert_true(nothing_is_awake());
+        run(10 * ATL_SECOND); /* goodbyes */
+        w.wants = 0;
+        chosen = count_events(ATLAS_AUTORELAY_CHOSEN, RELAYS);
+        sent = atl_endpoint_get_stats(w.node.ctx->ep)->tx_datagrams;
+        for (size_t k = 0; k < 20; k++) {
+            run(60 * ATL_SECOND);
+            assert_true(nothing_is_awake());
+        }
+        assert_int_equal(w.wants, 0);
+        assert_int_equal(count_events(ATLAS_AUTORELAY_CHOSEN, RELAYS), chosen);
+        assert_int_equal(atl_endpoint_get_stats(w.node.ctx->ep)->tx_datagrams, sent);
+        for (size_t k = 0; k < w.n; k++) {
+            sim_host_set_down(w.relays[k].host, 0);
+        }
+        set_idle(0);
+        if (w.n_serving < 3) {
+            until(three_serve, 10 * ATL_SECOND);
+        }
+        run(20 * ATL_SECOND);
+        assert_int_equal(w.n_serving, 3);
+        finish();
+    }
+}
+
+/* One more than was needed, that has failed the test once when another passed. */
+static void a_surplus_liar_is_remembered(void **state) {
+    atl_maddr liar;
+
+    (void)state;
+    begin(90, 2);
+    w.lying = 3;
+    want(1);
+    while (w.ar->slots[0].failures + w.ar->slots[1].failures < 2) {
+        run(5 * ATL_MS);
+        assert_true(w.ar->slots[0].failures < 2 && w.ar->slots[1].failures < 2);
+    }
+    assert_int_equal(count_events(ATLAS_AUTORELAY_CHOSEN, RELAYS), 2);
+    assert_int_equal(count_events(ATLAS_AUTORELAY_FAILED, RELAYS), 0);
+    w.lying = 1;
+    run(ATL_SECOND);
+    assert_int_equal(w.n_serving, 1);
+    assert_int_equal(serves(1), 1);
+    liar = relay_addr(0);
+    assert_int_not_equal(atl_relay_pool_bad_until(&w.ar->pool, &liar.peer, now()), 0);
+    finish();
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_dead_one_is_replaced),
@@ -171,6 +261,8 @@ int main(void) {
         cmocka_unit_test(one_that_drains_is_replaced),
         cmocka_unit_test(all_of_them_die_and_come_back),
         cmocka_unit_test(candidates_may_come_late),
+        cmocka_unit_test(a_node_that_sleeps_is_silent),
+        cmocka_unit_test(a_surplus_liar_is_remembered),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -166,12 +166,134 @@ static void kept(void **state) {
     reach_world_done(&w);
 }
 
+/* One that the application has named is believed alone, where nothing is known and no other has
+ * found anything, within three seconds less what comes before a round; and in no other case. */
+static void named_alone(void **state) {
+    static const struct {
+        const char *servers;
+        const char *named;
+        int nat;
+        uint32_t verdict;
+        int no_candidates;
+    } rows[] = {
+        {"hs", "10", NAT_NONE, PUBLIC, 0},
+        {"hs", "10", NAT_PORT, PRIVATE, 0},
+        {"Hs", "10", NAT_ADDRESS, PRIVATE, 1},
+        {"hs", "10", NAT_CONE, PUBLIC, 1},
+        {"sh", "01", NAT_PORT, PRIVATE, 1},
+        {"hsssssssssssssssssssssssssssssss", "10000000000000000000000000000000", NAT_PORT, PRIVATE,
+         0},
+        {"hsssssssssssssssssssssssssssssss", "10000000000000000000000000000000", NAT_PORT, PRIVATE,
+         1},
+        {"hsssssssssssssssssssssssssssssss", "10000000000000000000000000000000", NAT_NONE, PUBLIC,
+         1},
+        {"hxfgce", "100000", NAT_PORT, PRIVATE, 0}, /* they answer, and find nothing */
+        {"hs", "11", NAT_PORT, PRIVATE, 0},
+        /* not the word of a stranger, nor when another contradicts or two named ones do */
+        {"hs", "00", NAT_NONE, UNKNOWN, 0},
+        {"hs", "01", NAT_NONE, UNKNOWN, 0},
+        {"hn", "10", NAT_NONE, UNKNOWN, 0},
+        {"hnn", "100", NAT_NONE, PRIVATE, 0},
+        {"hn", "11", NAT_NONE, UNKNOWN, 0},
+    };
+    static reach_world w;
+    size_t i;
+
+    (void)state;
+    for (i = 0; i < ATL_COUNT(rows); i++) {
+        reach_world_init(&w, 4, rows[i].nat, rows[i].servers);
+        w.named = rows[i].named;
+        w.n_candidates = rows[i].no_candidates ? 0 : 1;
+        atl_reach_run(w.reach, 1);
+        reach_until(&w, 2300 * ATL_MS);
+        if (reach_verdict(&w) != rows[i].verdict) {
+            print_error("%s, %s: %u\n", rows[i].servers, rows[i].named,
+                        (unsigned)reach_verdict(&w));
+            fail();
+        }
+        reach_until(&w, 20 * ATL_SECOND);
+        assert_int_equal(reach_verdict(&w), rows[i].verdict); /* and so it stays */
+        reach_world_done(&w);
+    }
+}
+
+/* It changes nothing that is known; of another candidate it may say the same. */
+static void named_alone_later(void **state) {
+    static reach_world w;
+    atl_reach_candidate found[ATL_REACH_CANDIDATES];
+
+    (void)state;
+    reach_world_init(&w, 4, NAT_CONE, "hh");
+    w.named = "10";
+    atl_reach_run(w.reach, 1);
+    reach_until(&w, 3 * ATL_SECOND);
+    assert_int_equal(reach_verdict(&w), PUBLIC);
+    w.nat = NAT_PORT;
+    w.n_met = 0;
+    reach_set_servers(&w, "hs");
+    atl_reach_again(w.reach, 0);
+    reach_until(&w, 10 * ATL_SECOND);
+    assert_int_equal(reach_verdict(&w), PUBLIC);
+    assert_int_equal(atl_reach_candidates(w.reach, 4, found, 8), 1);
+    assert_int_equal(found[0].verdict, PUBLIC);
+    /* the mapping is another one */
+    w.nat = NAT_CONE;
+    w.own.port = 4777;
+    w.candidates[0] = w.own;
+    atl_reach_again(w.reach, 0);
+    reach_until(&w, 20 * ATL_SECOND);
+    assert_int_equal(reach_verdict(&w), PUBLIC);
+    assert_int_equal(atl_reach_candidates(w.reach, 4, found, 8) > 0, 1);
+    assert_true(atl_addr_equal(&found[0].addr, &w.own));
+    assert_int_equal(found[0].verdict, PUBLIC);
+    /* the network is another one: nothing is known */
+    w.nat = NAT_PORT;
+    w.n_met = 0;
+    atl_reach_again(w.reach, 1);
+    reach_until(&w, 30 * ATL_SECOND);
+    assert_int_equal(reach_verdict(&w), PRIVATE);
+    reach_world_done(&w);
+}
+
+/* The owner is told who has answered in a round and who has not; nothing where nobody has. */
+static void reports(void **state) {
+    static const struct {
+        const char *servers;
+        const char *answered; /* 1, 0, or - for not told */
+    } rows[] = {
+        {"hhh", "111"},   {"hsh", "101"},     {"hSh", "101"}, /* too late */
+        {"hgcx", "1001"}, {"hefr", "1-1-"}, /* limited, its host is: not its fault */
+        {"sss", "---"},   {"sshhh", "00111"},
+    };
+    static reach_world w;
+    size_t candidates;
+    size_t i;
+    size_t k;
+
+    (void)state;
+    for (i = 0; i < 2 * ATL_COUNT(rows); i++) {
+        candidates = i % 2;
+        reach_world_init(&w, 6, NAT_PORT, rows[i / 2].servers);
+        w.n_candidates = candidates;
+        atl_reach_run(w.reach, 1);
+        reach_until(&w, 8 * ATL_SECOND);
+        for (k = 0; k < w.n_servers; k++) {
+            char want = rows[i / 2].answered[k];
+
+            /* a second round may have followed */
+            assert_int_equal(w.reports[k][0] > 0, want == '0');
+            assert_int_equal(w.reports[k][1] > 0, want == '1');
+        }
+        reach_world_done(&w);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(votes),
-        cmocka_unit_test(met_before),
-        cmocka_unit_test(candidates),
-        cmocka_unit_test(kept),
+        cmocka_unit_test(votes),       cmocka_unit_test(met_before),
+        cmocka_unit_test(candidates),  cmocka_unit_test(kept),
+        cmocka_unit_test(named_alone), cmocka_unit_test(named_alone_later),
+        cmocka_unit_test(reports),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -40,7 +40,7 @@ static void offer(atl_relay_pool *pool, unsigned n, uint64_t now) {
 static atl_relay_pool_entry *find(const atl_relay_pool *pool, unsigned n) {
     const atl_peer_id peer = peer_of(n);
 
-    return atl_relay_pool_find(pool, &peer);
+    return atl_relay_pool_find(pool, &peer, 4);
 }
 
 static void failed(atl_relay_pool *pool, unsigned n, int lied, uint64_t now) {
@@ -78,6 +78,32 @@ static void candidates_are_bounded(void **state) {
     testenv_done(&t);
 }
 
+/* A relay with two addresses is named with both again and again. */
+static void each_family_is_a_candidate(void **state) {
+    const uint8_t ip[16] = {0x20, 0x01, 0x0d, 0xb8};
+    const atl_peer_id peer = peer_of(7);
+    testenv t;
+    atl_relay_pool pool;
+    atl_addr addr6;
+
+    (void)state;
+    testenv_init(&t);
+    atl_relay_pool_init(&pool, &t.env);
+    atl_addr_set6(&addr6, ip, 0, 4001);
+    for (unsigned i = 1; i < 4; i++) {
+        offer(&pool, 7, i);
+        atl_relay_pool_offer(&pool, &peer, &addr6, i);
+        assert_int_equal(pool.n, 2);
+        find(&pool, 7)->measured_at = i == 1 ? 5 : find(&pool, 7)->measured_at;
+        atl_relay_pool_find(&pool, &peer, 6)->measured_at = 6;
+    }
+    assert_int_equal(find(&pool, 7)->measured_at, 5);
+    assert_int_equal(find(&pool, 7)->addr.family, 4);
+    assert_true(atl_addr_equal(&atl_relay_pool_find(&pool, &peer, 6)->addr, &addr6));
+    atl_relay_pool_free(&pool);
+    testenv_done(&t);
+}
+
 /* What was measured belongs to an address. */
 static void another_address_is_another_candidate(void **state) {
     const atl_peer_id peer = peer_of(7);
@@ -96,6 +122,50 @@ static void another_address_is_another_candidate(void **state) {
     assert_int_equal(pool.n, 1);
     assert_int_equal(find(&pool, 7)->measured_at, 0);
     assert_true(atl_addr_equal(&find(&pool, 7)->addr, &other));
+    atl_relay_pool_free(&pool);
+    testenv_done(&t);
+}
+
+/* Relays of one IP address may be one victim, named by many. */
+static void one_address_has_few_relays(void **state) {
+    const uint64_t now = 100 * ATL_SECOND;
+    testenv t;
+    atl_relay_pool pool;
+    atl_addr addr = addr_of(1);
+    atl_addr other = addr_of(2);
+    atl_peer_id peer = peer_of(50);
+
+    (void)state;
+    testenv_init(&t);
+    atl_relay_pool_init(&pool, &t.env);
+    for (unsigned i = 0; i < 6; i++) {
+        const atl_peer_id at = peer_of(i);
+
+        addr.port = (uint16_t)(1000 + i);
+        assert_int_equal(atl_relay_pool_is_taken(&pool, &at, &addr, 20), i > 1);
+        atl_relay_pool_offer(&pool, &at, &addr, 10 * (i + 1));
+        assert_false(atl_relay_pool_is_taken(&pool, &at, &addr, 10 * (i + 1)));
+        assert_true(atl_relay_pool_is_taken(&pool, &peer, &addr, 10 * (i + 1)));
+        assert_false(atl_relay_pool_is_taken(&pool, &peer, &addr, 10 * (i + 1) + 1));
+        assert_false(atl_relay_pool_is_taken(&pool, &peer, &other, 0));
+        assert_int_equal(atl_relay_pool_is_crowded(&pool, find(&pool, i), now), i > 3);
+        find(&pool, i)->sent_at = now;
+    }
+    offer(&pool, 2000, 70);
+    assert_false(atl_relay_pool_is_crowded(&pool, find(&pool, 2000), now));
+    assert_true(atl_relay_pool_is_crowded(&pool, find(&pool, 0), now + MINUTE - 1));
+    assert_false(atl_relay_pool_is_crowded(&pool, find(&pool, 0), now + MINUTE));
+    /* this machine is its own */
+    for (unsigned i = 0; i < 6; i++) {
+        const uint8_t ip[4] = {127, 0, 0, 1};
+        const atl_peer_id at = peer_of(100 + i);
+
+        atl_addr_set4(&addr, ip, (uint16_t)(1 + i));
+        assert_false(atl_relay_pool_is_taken(&pool, &at, &addr, 0));
+        atl_relay_pool_offer(&pool, &at, &addr, 1);
+        assert_false(atl_relay_pool_is_crowded(&pool, find(&pool, 100 + i), now));
+        find(&pool, 100 + i)->sent_at = now;
+    }
     atl_relay_pool_free(&pool);
     testenv_done(&t);
 }
@@ -220,7 +290,9 @@ static void memory_may_run_out(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(candidates_are_bounded),
+        cmocka_unit_test(each_family_is_a_candidate),
         cmocka_unit_test(another_address_is_another_candidate),
+        cmocka_unit_test(one_address_has_few_relays),
         cmocka_unit_test(failures_are_remembered_for_longer_each_time),
         cmocka_unit_test(failures_are_bounded),
         cmocka_unit_test(another_network_forgives_what_it_may_have_done),
