@@ -17,7 +17,7 @@ from harness import SKIPPED, check, main, say
 from nodes import Failed, Node, now
 
 KILLS = 5
-LOAD = (1.0, 3.0)  # seconds between two kills
+LOAD = (0.8, 2.0)  # seconds between two kills
 DOWN = 3.0  # seconds that it stays away the last time
 BACK = 5.0  # seconds until it serves again
 PUT = 30.0  # until a node that was started while it was away is found
@@ -127,7 +127,7 @@ def kills(world, boot, asker, load, pool, parser, rng):
         after = scrape(world, boot, parser)
         held = after["atlas_registry_records", ()]
         check(held >= len(acked), f"{held} records after the kill, {len(acked)} were acknowledged")
-        lookups(world, boot, asker, pool, dict(list(acked.items())[-40:]))  # the last ones are those that were at risk
+        lookups(world, boot, asker, pool, dict(list(acked.items())[-24:]))  # the last ones are those that were at risk
         say(f"kill {number}: {before['atlas_registry_taken_total', ()]:.0f} records taken since the last, {len(acked)} acknowledged in all, "
             f"{held:.0f} there again after {took:.2f} s")
 
@@ -187,7 +187,7 @@ def body(world, parser):
         kills(world, boot, asker, load, pool, parser, random.Random(seed))
         load.stop()
         acked = load.so_far()
-        check(len(acked) >= 10 * KILLS, f"only {len(acked)} records were put")
+        check(len(acked) >= 4 * KILLS, f"only {len(acked)} records were put")
         lookups(world, boot, asker, pool, acked)
     say(f"all of {len(acked)} are handed out")
     goes_on(world, boot, nodes, relays)
