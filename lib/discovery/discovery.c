@@ -171,6 +171,9 @@ static void on_verdict(void *user, uint8_t family, int changed) {
     if (disc->advertising && !disc->stopped) {
         atl_seek_nodes_again(disc);
     }
+    if (disc->checking && !disc->stopped) {
+        atl_seek_servers_again(disc);
+    }
 }
 
 static int32_t need_reach(atl_discovery *disc) {

@@ -176,7 +176,7 @@ static void on_servers_end(void *user, int32_t code) {
     disc->servers_find = NULL;
     if (!disc->primed) {
         atl_discovery_primed(disc);
-    } else if (disc->reach != NULL) {
+    } else if (disc->reach != NULL && disc->servers_sought.n > 0) {
         atl_reach_again(disc->reach, 0);
     }
 }
@@ -188,9 +188,17 @@ void atl_seek_servers(atl_discovery *disc) {
         return;
     }
     disc->servers_sought.n = 0;
+    disc->servers_sought_at = disc->loop->now;
     if (atl_find_offers(disc, ATLAS_OFFER_DIALBACK, SERVERS_WANTED, 1, SEEK_TIMEOUT, &ops, disc,
                         &disc->servers_find) != ATLAS_OK) {
         disc->servers_find = NULL;
+    }
+}
+
+/* A bootstrap node that was away, or had nobody to name yet, may have later. */
+void atl_seek_servers_again(atl_discovery *disc) {
+    if (disc->servers_sought.n == 0 && disc->loop->now >= disc->servers_sought_at + SEEK_AGAIN) {
+        atl_seek_servers(disc);
     }
 }
 

@@ -70,8 +70,9 @@ struct atl_discovery {
     struct atl_find *servers_find;
     struct atl_find *relays_find;
     atl_servers servers;
-    atl_sought servers_sought; /* in the search for them that goes on, or in the last one */
-    atl_autorelay *autorelay;  /* NULL before need */
+    atl_sought servers_sought;  /* in the search for them that goes on, or in the last one, */
+    uint64_t servers_sought_at; /* which began then */
+    atl_autorelay *autorelay;   /* NULL before need */
     atl_publish publish;
     atl_task update; /* what follows from the state has to be looked at */
 };
@@ -100,6 +101,8 @@ void atl_discovery_learn_node(atl_discovery *disc, const atl_maddr *addr);
 /* seek.c: looks for further bootstrap nodes, once; and again, when that is some time ago. */
 void atl_seek_nodes(atl_discovery *disc);
 void atl_seek_nodes_again(atl_discovery *disc);
+/* And for servers of dial-backs, while none has been found. */
+void atl_seek_servers_again(atl_discovery *disc);
 /* lookup.c: the finder of dials. */
 void atl_lookup_init(atl_discovery *disc);
 void atl_lookup_free(atl_discovery *disc);

@@ -240,6 +240,31 @@ static void test_later_bootstrap(void **state) {
     world_done(&w);
 }
 
+static int knows_servers(void *user) {
+    const world *w = user;
+
+    return w->nodes[0].ctx->discovery->servers.count >= 2;
+}
+
+/* Who started while the only bootstrap node was away learns of other servers of dial-backs when it
+ * is back. */
+static void test_bootstrap_was_away(void **state) {
+    static const world_plan PLAN = {
+        .boots = 1, .relays = 3, .nodes = 1, .nat = {SIM_NAT_SYMMETRIC}, .quiet = 1};
+    world w;
+
+    (void)state;
+    world_init(&w, &PLAN, 43);
+    sim_host_set_down(w.boots[0].host, 1);
+    world_start_node(&w, 0);
+    (void)world_run(&w, 60, NULL);
+    assert_int_equal(w.nodes[0].ctx->discovery->servers.count, 0);
+    sim_host_set_down(w.boots[0].host, 0);
+    assert_true(world_run(&w, 90, knows_servers));
+    assert_true(world_run(&w, 10, world_published));
+    world_done(&w);
+}
+
 /* A record of the n-th relay that names an address of each family, in either order, made with its
  * key and put to all bootstrap nodes. */
 static void say_both_families(world *w, sim_node *node, size_t n, uint32_t offers) {
@@ -391,8 +416,9 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_verdicts),        cmocka_unit_test(test_by_id),
         cmocka_unit_test(test_relay_dies),      cmocka_unit_test(test_host_changes),
-        cmocka_unit_test(test_later_bootstrap), cmocka_unit_test(test_one_family),
-        cmocka_unit_test(test_idle_mode),       cmocka_unit_test(test_quiet),
+        cmocka_unit_test(test_later_bootstrap), cmocka_unit_test(test_bootstrap_was_away),
+        cmocka_unit_test(test_one_family),      cmocka_unit_test(test_idle_mode),
+        cmocka_unit_test(test_quiet),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
