@@ -110,8 +110,10 @@ int32_t atl_record_store_bury(atl_record_store *store, const atl_peer_id *peer, 
  * whose offers change gets a new place, at the end. */
 size_t atl_record_store_list(atl_record_store *store, uint32_t offer, uint64_t after, uint64_t now,
                              atl_record_view *out, size_t cap);
-/* `cap` different ones of them at random (all, in random order, when there are no more). Takes
- * O(cap). */
+/* `cap` (at most 512) different ones of them at random, or all when there are no more. Verified
+ * ones first, and those who have put many records are drawn no more often than those who have put
+ * one: to fill a sample takes as many addresses as the honest have. Takes O(cap), or one pass over
+ * 512. */
 size_t atl_record_store_sample(atl_record_store *store, uint32_t offer, uint64_t now,
                                atl_record_view *out, size_t cap);
 /* How many have this offer; those that have expired and are still to be dropped are counted. */

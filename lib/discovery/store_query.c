@@ -4,8 +4,10 @@
 #include <string.h>
 
 #define DROP_BEFORE 64  /* expired ones, in a list or a sample */
-#define SAMPLE_DENSE 4  /* times as many as are wanted: one pass over all of them */
-#define SAMPLE_TRIES 16 /* for each that is wanted */
+#define SAMPLE_FEW 2048 /* up to so many: one pass over all of them */
+#define SAMPLE_MOST 512
+#define SAMPLE_TRIES 16 /* for each that is wanted, twice */
+#define UNVERIFIED_RANK (UINT64_C(1) << 63)
 
 static const atl_store_entry *find(const atl_record_store *store, const atl_peer_id *peer) {
     uint32_t handle = atl_store_table_find(&store->by_peer, peer);
@@ -121,32 +123,63 @@ static size_t random_below(atl_record_store *store, size_t n) {
     return (size_t)((z ^ (z >> 31)) % n);
 }
 
-/* One pass over all: each that comes later takes the place of one of those picked, or none. */
+/* The lower, the sooner it is picked: who has put many records has no better chance than who has
+ * put one, and what nobody vouches for comes last. */
+static uint64_t rank_of(atl_record_store *store, const atl_store_entry *entry) {
+    uint64_t among =
+        entry->source == 0 ? 1 : atl_store_source_at(&store->sources, entry->source)->count;
+    uint64_t rank = (uint64_t)random_below(store, UINT32_MAX) * among;
+
+    return atl_store_is_verified(entry) ? rank : rank | UNVERIFIED_RANK;
+}
+
+/* One pass over all. */
 static size_t sample_few(atl_record_store *store, const atl_offer_index *index, uint64_t now,
                          atl_record_view *out, size_t cap) {
-    size_t seen = 0;
+    uint64_t ranks[SAMPLE_MOST];
+    const atl_store_entry *picked[SAMPLE_MOST];
+    size_t n = 0;
     size_t i;
 
+    cap = cap < SAMPLE_MOST ? cap : SAMPLE_MOST;
     for (i = index->first; i < index->end; i++) {
         const atl_store_entry *entry = alive(store, &index->slots[i], now);
-        size_t to;
+        uint64_t rank = entry == NULL ? UINT64_MAX : rank_of(store, entry);
+        size_t at;
 
-        if (entry == NULL) {
+        if (entry == NULL || (n == cap && rank >= ranks[n - 1])) {
             continue;
         }
-        to = seen < cap ? seen : random_below(store, seen + 1);
-        seen++;
-        if (to < cap) {
-            view_of(entry, &out[to]);
+        for (at = n < cap ? n++ : n - 1; at > 0 && ranks[at - 1] > rank; at--) {
+            ranks[at] = ranks[at - 1];
+            picked[at] = picked[at - 1];
         }
+        ranks[at] = rank;
+        picked[at] = entry;
     }
-    return seen < cap ? seen : cap;
+    for (i = 0; i < n; i++) {
+        view_of(picked[i], &out[i]);
+    }
+    return n;
+}
+
+/* Whether one that was drawn is picked: at first as above, and whatever is left afterwards. */
+static int is_picked(atl_record_store *store, const atl_store_entry *entry, int any) {
+    size_t among = 1;
+
+    if ((entry->flags & ATL_STORE_PICKED) != 0 || (!any && !atl_store_is_verified(entry))) {
+        return 0;
+    }
+    if (!any && entry->source != 0) {
+        among = atl_store_source_at(&store->sources, entry->source)->count;
+    }
+    return random_below(store, among) == 0;
 }
 
 /* Draws until there are enough; three of four slots hold something, and not many are picked. */
 static size_t sample_many(atl_record_store *store, const atl_offer_index *index, uint64_t now,
                           atl_record_view *out, size_t cap) {
-    size_t tries = cap * SAMPLE_TRIES;
+    size_t tries = 2 * cap * SAMPLE_TRIES;
     size_t n = 0;
     size_t i;
 
@@ -154,7 +187,7 @@ static size_t sample_many(atl_record_store *store, const atl_offer_index *index,
         size_t slot = index->first + random_below(store, index->end - index->first);
         atl_store_entry *entry = alive(store, &index->slots[slot], now);
 
-        if (entry != NULL && (entry->flags & ATL_STORE_PICKED) == 0) {
+        if (entry != NULL && is_picked(store, entry, tries <= cap * SAMPLE_TRIES)) {
             entry->flags |= ATL_STORE_PICKED;
             view_of(entry, &out[n++]);
         }
@@ -171,8 +204,6 @@ size_t atl_record_store_sample(atl_record_store *store, uint32_t offer, uint64_t
                                atl_record_view *out, size_t cap) {
     const atl_offer_index *index = atl_store_offers_index(&store->offers, offer);
     uint64_t fresh = 0;
-    size_t n;
-    size_t i;
 
     if (index == NULL || cap == 0) {
         return 0;
@@ -181,16 +212,6 @@ size_t atl_record_store_sample(atl_record_store *store, uint32_t offer, uint64_t
     /* without them it is what it was: a sample is no secret */
     (void)atl_random(store->env, &fresh, sizeof(fresh));
     store->random ^= fresh;
-    if (index->count > cap * SAMPLE_DENSE) {
-        return sample_many(store, index, now, out, cap);
-    }
-    n = sample_few(store, index, now, out, cap);
-    for (i = n; i > 1; i--) {
-        size_t j = random_below(store, i);
-        atl_record_view one = out[j];
-
-        out[j] = out[i - 1];
-        out[i - 1] = one;
-    }
-    return n;
+    return index->count > SAMPLE_FEW ? sample_many(store, index, now, out, cap)
+                                     : sample_few(store, index, now, out, cap);
 }

@@ -271,6 +271,12 @@ static void test_named_as_server(void **state) {
         name_the_victim(&w);
         world_start_node(&w, 0);
         world_start_node(&w, 1);
+        if (plan.relays == 4) {
+            /* a flood of records that nobody vouches for hides no relay */
+            (void)world_run(&w, 5, NULL);
+            assert_int_equal(w.nodes[0].found.circuits, 3);
+            assert_int_equal(w.nodes[1].found.circuits, 3);
+        }
         for (minute = 0; minute < 60; minute++) {
             (void)world_run(&w, 60, NULL);
             for (k = 0; k < 2; k++) {

@@ -242,6 +242,70 @@ static void samples_are_fair(void **state) {
     }
 }
 
+static size_t sampled(world *w, uint32_t first, uint32_t end) {
+    atl_record_view views[24];
+    size_t n = atl_record_store_sample(w->store, ATLAS_OFFER_RELAY, w->now, views, 24);
+    size_t found = 0;
+
+    assert_int_equal(n, 24);
+    for (size_t i = 0; i < n; i++) {
+        found += peer_of(&views[i]) >= first && peer_of(&views[i]) < end;
+    }
+    return found;
+}
+
+static void put_relay(world *w, uint32_t peer, uint32_t source, int verified) {
+    storetest_put p;
+
+    storetest_fill(&p, peer, 1, 0, LEN);
+    p.source = storetest_v4(source);
+    p.head.offers = ATLAS_OFFER_RELAY;
+    p.put.verified = (uint8_t)(verified != 0);
+    p.put.expires = w->now + 3600 * SEC;
+    assert_int_equal(atl_record_store_put(w->store, &p.put, w->now), ATLAS_OK);
+}
+
+/* Four honest relays, each with an address of its own, among 250 records from each of one, two or
+ * eight addresses, or from one alone among 4,000 honest ones. */
+static void samples_no_flood(void **state) {
+    static const uint32_t ADDRESSES[] = {1, 2, 8};
+    enum { HONEST = 4, EACH = 250, ROUNDS = 200, MANY = 4000 };
+    world w;
+
+    (void)state;
+    for (size_t row = 0; row < 2 * ATL_COUNT(ADDRESSES); row++) {
+        uint32_t liars = ADDRESSES[row / 2];
+        int verified = (int)(row % 2);
+        size_t found = 0;
+
+        world_init(&w, 10000, 10000);
+        for (uint32_t i = 0; i < HONEST; i++) {
+            put_relay(&w, i, 100 + i, 1);
+        }
+        for (uint32_t i = 0; i < liars * EACH; i++) {
+            put_relay(&w, HONEST + i, 1 + i % liars, verified);
+        }
+        for (size_t round = 0; round < ROUNDS; round++) {
+            found += sampled(&w, 0, HONEST);
+        }
+        /* all four where nobody vouches for the others, and nearly so where somebody does */
+        assert_in_range(found, verified ? ROUNDS * HONEST * 9 / 10 : ROUNDS * HONEST,
+                        ROUNDS * HONEST);
+        world_done(&w);
+    }
+    world_init(&w, 10000, 10000);
+    for (uint32_t i = 0; i < MANY; i++) {
+        put_relay(&w, i, 100 + i, 1);
+    }
+    for (uint32_t i = 0; i < EACH; i++) {
+        put_relay(&w, MANY + i, 1, 1);
+    }
+    for (size_t round = 0; round < ROUNDS; round++) {
+        assert_in_range(sampled(&w, MANY, MANY + EACH), 0, 3);
+    }
+    world_done(&w);
+}
+
 /* Many that have gone, among those that stay: a sample is as large as ever, and so is the index. */
 static void gaps_do_not_count(void **state) {
     enum { ALL = 4000, EACH = 40 };
@@ -487,6 +551,7 @@ int main(void) {
         cmocka_unit_test(pages_while_others_come_and_go),
         cmocka_unit_test(the_expired_are_in_no_list),
         cmocka_unit_test(samples_are_fair),
+        cmocka_unit_test(samples_no_flood),
         cmocka_unit_test(gaps_do_not_count),
         cmocka_unit_test(follows_the_model),
     };
