@@ -125,8 +125,11 @@ typedef struct atl_reach_votes {
     uint32_t yes;
     uint32_t strong; /* of these, from an address never met */
     uint32_t no;
-    uint32_t named;   /* of yes and no: servers that the application has named */
-    uint32_t open;    /* servers that may still say either */
+    uint32_t named;          /* of yes and no: servers that the application has named */
+    uint32_t yes_named;      /* of yes */
+    uint32_t filtered;       /* of no: what came from the server's other address has not passed */
+    uint32_t filtered_named; /* both */
+    uint32_t open;           /* servers that may still say either */
     uint32_t replied; /* of these, those that have answered: their datagrams may still come */
     uint32_t waiting; /* of `open`, those that may be waited for before a yes counts */
 } atl_reach_votes;

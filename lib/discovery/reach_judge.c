@@ -31,6 +31,23 @@ uint32_t atl_reach_vote(const atl_reach_ask *ask, size_t c, uint64_t now, int *o
     return ATLAS_REACH_PRIVATE;
 }
 
+/* The server has dialled from two addresses, and only what came from the known one has passed. */
+static int is_filtered(const atl_reach_ask *ask, size_t c) {
+    return ask->state == ATL_REACH_REPLIED && ask->reply.results[c] == ATL_DIALBACK_ADDRESS &&
+           ask->got[c] == ATL_REACH_GOT_PORT;
+}
+
+/* What a NAT that filters by address lets pass proves nothing beside a server that the application
+ * has named, or two others, that found it to be such a NAT. What comes from an address that was
+ * never met proves the contrary. */
+static void discount(atl_reach_votes *votes) {
+    if (votes->strong == 0 && (votes->filtered_named > 0 || votes->filtered >= 2)) {
+        votes->named -= votes->yes_named;
+        votes->yes = 0;
+        votes->yes_named = 0;
+    }
+}
+
 void atl_reach_count(const atl_reach_round *r, size_t c, uint64_t now, atl_reach_votes *out) {
     atl_reach_votes votes;
     size_t i;
@@ -39,6 +56,7 @@ void atl_reach_count(const atl_reach_round *r, size_t c, uint64_t now, atl_reach
     for (i = 0; i < r->n_asks; i++) {
         const atl_reach_ask *ask = &r->asks[i];
         uint32_t vote;
+        int named;
         int open;
 
         if (ask->spare) {
@@ -48,12 +66,17 @@ void atl_reach_count(const atl_reach_round *r, size_t c, uint64_t now, atl_reach
         votes.yes += vote == ATLAS_REACH_PUBLIC;
         votes.strong += vote == ATLAS_REACH_PUBLIC && (ask->got[c] & ATL_REACH_GOT_ADDRESS) != 0;
         votes.no += vote == ATLAS_REACH_PRIVATE;
-        votes.named += vote != ATLAS_REACH_UNKNOWN && r->known[ask->known].server.named;
+        named = r->known[ask->known].server.named != 0;
+        votes.named += vote != ATLAS_REACH_UNKNOWN && named;
+        votes.yes_named += vote == ATLAS_REACH_PUBLIC && named;
+        votes.filtered += vote == ATLAS_REACH_PRIVATE && is_filtered(ask, c);
+        votes.filtered_named += vote == ATLAS_REACH_PRIVATE && is_filtered(ask, c) && named;
         votes.open += open != 0;
         votes.replied += open != 0 && ask->state == ATL_REACH_REPLIED;
         votes.waiting +=
             open != 0 && (ask->state != ATL_REACH_ASKED || now < ask->at + ATL_REACH_PATIENCE);
     }
+    discount(&votes);
     *out = votes;
 }
 
@@ -74,11 +97,13 @@ static uint32_t majority(const atl_reach_round *r, const atl_reach_votes *v) {
 }
 
 /* The same before the end. What came from addresses that were never met is proof enough; anything
- * else waits for those that may still turn it. */
+ * else waits for those that may still turn it: where nothing did, one that dials from two addresses
+ * may. */
 static uint32_t majority_early(const atl_reach_round *r, const atl_reach_votes *v) {
     uint32_t verdict = majority(r, v);
 
-    if (verdict == ATLAS_REACH_PUBLIC && v->strong < quorum(r) && v->yes <= v->no + v->waiting) {
+    if (verdict == ATLAS_REACH_PUBLIC && v->strong < quorum(r) &&
+        (v->yes <= v->no + v->waiting || (v->strong == 0 && v->waiting > 0))) {
         return ATLAS_REACH_UNKNOWN;
     }
     if (verdict == ATLAS_REACH_PRIVATE && v->no <= v->yes + v->open) {

@@ -442,7 +442,7 @@ static void forget_in_the_middle(void **state) {
     (void)state;
     reach_world_init(&w, 4, NAT_NONE, "hhhhs");
     atl_reach_run(w.reach, 1);
-    reach_until(&w, 500 * ATL_MS);
+    reach_until(&w, 700 * ATL_MS);
     assert_int_equal(reach_verdict(&w), PUBLIC);
     assert_true(atl_reach_busy(w.reach));
     w.nat = NAT_PORT;
@@ -450,7 +450,7 @@ static void forget_in_the_middle(void **state) {
     assert_int_equal(reach_verdict(&w), UNKNOWN);
     assert_false(atl_reach_busy(w.reach));
     assert_int_equal(w.cancels, 1);
-    reach_until(&w, 510 * ATL_MS);
+    reach_until(&w, 710 * ATL_MS);
     assert_int_equal(w.events[w.n_events - 1].verdict, UNKNOWN);
     assert_int_equal(w.events[w.n_events - 1].changed, 1);
     reach_until(&w, 4 * ATL_SECOND);

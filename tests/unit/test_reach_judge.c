@@ -217,6 +217,45 @@ static void named_alone(void **state) {
     }
 }
 
+/* Servers with one address see nothing of a NAT that filters by address: one that has two and that
+ * the application has named, or two others, are believed before any number of them. */
+static void filters(void **state) {
+    static const struct {
+        const char *servers;
+        const char *named;
+        int nat;
+        uint32_t verdict;
+    } rows[] = {
+        {"Hhhhh", "10000", NAT_ADDRESS, PRIVATE}, {"hhhhH", "00001", NAT_ADDRESS, PRIVATE},
+        {"HHhhh", "00000", NAT_ADDRESS, PRIVATE}, {"HHhhh", "11111", NAT_ADDRESS, PRIVATE},
+        {"HHhhh", "00100", NAT_ADDRESS, PRIVATE}, {"Hhhhh", "10000", NAT_CONE, PUBLIC},
+        {"Hhhhh", "10000", NAT_NONE, PUBLIC},     {"Hhhhh", "10000", NAT_PORT, PRIVATE},
+        {"hhhhh", "11111", NAT_ADDRESS, PUBLIC}, /* nobody can tell */
+        {"Hhhhh", "01000", NAT_ADDRESS, PUBLIC}, /* one stranger is not believed */
+    };
+    static reach_world w;
+    size_t i;
+
+    (void)state;
+    for (i = 0; i < ATL_COUNT(rows); i++) {
+        size_t k;
+
+        reach_world_init(&w, 4, rows[i].nat, rows[i].servers);
+        w.named = rows[i].named;
+        atl_reach_run(w.reach, 1);
+        reach_until(&w, 2300 * ATL_MS);
+        if (reach_verdict(&w) != rows[i].verdict) {
+            print_error("%s, %s: %u\n", rows[i].servers, rows[i].named,
+                        (unsigned)reach_verdict(&w));
+            fail();
+        }
+        for (k = 0; k < w.n_events; k++) { /* and nothing else was said before */
+            assert_true(w.events[k].verdict == rows[i].verdict);
+        }
+        reach_world_done(&w);
+    }
+}
+
 /* It changes nothing that is known; of another candidate it may say the same. */
 static void named_alone_later(void **state) {
     static reach_world w;
@@ -290,9 +329,13 @@ static void reports(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(votes),       cmocka_unit_test(met_before),
-        cmocka_unit_test(candidates),  cmocka_unit_test(kept),
-        cmocka_unit_test(named_alone), cmocka_unit_test(named_alone_later),
+        cmocka_unit_test(votes),
+        cmocka_unit_test(met_before),
+        cmocka_unit_test(candidates),
+        cmocka_unit_test(kept),
+        cmocka_unit_test(named_alone),
+        cmocka_unit_test(filters),
+        cmocka_unit_test(named_alone_later),
         cmocka_unit_test(reports),
     };
 
