@@ -10,7 +10,7 @@
 static const uint64_t ttl = 3600;
 static const uint64_t drift = 300;
 
-static int32_t start(atlas_ctx *ctx, atl_registry_http **out) {
+static int32_t start(atlas_ctx *ctx) {
     atl_registry_http_config config = {.loop = &ctx->loop,
                                        .limits = {1000, 1000, 1000, 300},
                                        .ttl = &ttl,
@@ -19,10 +19,11 @@ static int32_t start(atlas_ctx *ctx, atl_registry_http **out) {
     int32_t rc = atlas_relay_start(ctx);
 
     if (rc == ATLAS_OK) {
-        rc = atl_registry_http_new(&config, out);
+        rc = atl_registry_http_new(&config, &ctx->registry); /* the context frees it */
     }
     if (rc == ATLAS_OK) {
-        rc = atl_relay_server_add_requests(ctx->relay_server, &atl_registry_http_ops, *out);
+        rc =
+            atl_relay_server_add_requests(ctx->relay_server, &atl_registry_http_ops, ctx->registry);
     }
     return rc;
 }
@@ -52,7 +53,6 @@ static int serve(atlas_ctx *ctx) {
 }
 
 int main(void) {
-    atl_registry_http *registry = NULL;
     atlas_ctx *ctx = NULL;
     int32_t rc = atlas_new(NULL, NULL, &ctx);
     int status = 1;
@@ -64,17 +64,12 @@ int main(void) {
         rc = atlas_set_str(ctx, ATLAS_OPT_BIND4, "127.0.0.1");
     }
     if (rc == ATLAS_OK) {
-        rc = start(ctx, &registry);
+        rc = start(ctx);
     }
     if (rc == ATLAS_OK) {
         status = serve(ctx);
     } else {
         fprintf(stderr, "registry_server: %s\n", atlas_error_text(rc));
     }
-    if (ctx != NULL) { /* the registry outlives the server that asks it */
-        atl_relay_server_free(ctx->relay_server);
-        ctx->relay_server = NULL;
-    }
-    atl_registry_http_free(registry);
     return atlas_free(ctx) == ATLAS_OK ? status : 1;
 }
