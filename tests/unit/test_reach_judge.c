@@ -256,6 +256,38 @@ static void filters(void **state) {
     }
 }
 
+/* What came from addresses never met is proof, whatever a server with two addresses missed. */
+static void filters_but_proven(void **state) {
+    static reach_world w;
+    static atl_reach_round r;
+    size_t strong;
+
+    (void)state;
+    reach_world_init(&w, 4, NAT_NONE, "h");
+    for (strong = 0; strong < 2; strong++) {
+        atl_reach_votes v;
+        size_t i;
+
+        memset(&r, 0, sizeof(r));
+        r.reach = w.reach;
+        r.n_known = r.n_asks = 3;
+        for (i = 0; i < 3; i++) {
+            r.asks[i].known = (uint8_t)i;
+            r.asks[i].state = ATL_REACH_REPLIED;
+            r.asks[i].reply.results[0] = i == 0 ? ATL_DIALBACK_ADDRESS : ATL_DIALBACK_PORT;
+            r.asks[i].got[0] = PORT;
+        }
+        r.known[0].server.named = 1;
+        r.asks[1].got[0] |= strong ? ADDRESS : 0;
+        atl_reach_count(&r, 0, 1, &v);
+        assert_int_equal(v.no, 1);
+        assert_int_equal(v.yes, strong ? 2 : 0);
+        assert_int_equal(v.strong, strong);
+        assert_int_equal(v.named, 1);
+    }
+    reach_world_done(&w);
+}
+
 /* It changes nothing that is known; of another candidate it may say the same. */
 static void named_alone_later(void **state) {
     static reach_world w;
@@ -335,6 +367,7 @@ int main(void) {
         cmocka_unit_test(kept),
         cmocka_unit_test(named_alone),
         cmocka_unit_test(filters),
+        cmocka_unit_test(filters_but_proven),
         cmocka_unit_test(named_alone_later),
         cmocka_unit_test(reports),
     };

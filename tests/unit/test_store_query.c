@@ -293,6 +293,15 @@ static void samples_no_flood(void **state) {
                         ROUNDS * HONEST);
         world_done(&w);
     }
+    /* of strangers who have an address for each */
+    world_init(&w, 10000, 10000);
+    for (uint32_t i = 0; i < HONEST + 2 * EACH; i++) {
+        put_relay(&w, i, 100 + i, i < HONEST);
+    }
+    for (size_t round = 0; round < ROUNDS; round++) {
+        assert_int_equal(sampled(&w, 0, HONEST), HONEST);
+    }
+    world_done(&w);
     world_init(&w, 10000, 10000);
     for (uint32_t i = 0; i < MANY; i++) {
         put_relay(&w, i, 100 + i, 1);
