@@ -25,9 +25,9 @@ extern "C" {
 /* ---- bootstrap nodes ----------------------------------------------------------------------------
  */
 
-/* Adds a bootstrap node: a multiaddr with a transport that ends in /p2p/ID. At most 16. Returns
- * ATLAS_OK, ATLAS_ERR_ADDRESS, ATLAS_ERR_PEER_ID, ATLAS_ERR_UNSUPPORTED, ATLAS_ERR_EXISTS,
- * ATLAS_ERR_LIMIT, ATLAS_ERR_SELF, ATLAS_ERR_NOMEM. Callable from callbacks. */
+/* Adds a bootstrap node: a multiaddr with a transport that ends in /p2p/ID (copied). At most
+ * 16. Returns ATLAS_OK, ATLAS_ERR_ADDRESS, ATLAS_ERR_PEER_ID, ATLAS_ERR_UNSUPPORTED,
+ * ATLAS_ERR_EXISTS, ATLAS_ERR_LIMIT, ATLAS_ERR_SELF, ATLAS_ERR_NOMEM. Callable from callbacks. */
 ATLAS_API int32_t atlas_bootstrap_add(atlas_ctx *ctx, const char *addr);
 
 /* ---- looking up ---------------------------------------------------------------------------------

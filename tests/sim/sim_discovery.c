@@ -265,6 +265,26 @@ static void test_bootstrap_was_away(void **state) {
     world_done(&w);
 }
 
+/* Where there is nobody else to ask, that is looked at ever more rarely: rounds after 30 s,
+ * doubled.
+ */
+static void test_nobody_else(void **state) {
+    static const world_plan PLAN = {.boots = 1, .nodes = 1, .quiet = 1};
+    atlas_registry_stats before;
+    atlas_registry_stats after;
+    world w;
+
+    (void)state;
+    world_init(&w, &PLAN, 47);
+    world_start_node(&w, 0);
+    assert_true(world_run(&w, 10, world_published));
+    boot_stats(&w.boots[0], &before);
+    (void)world_run(&w, 1800, NULL);
+    boot_stats(&w.boots[0], &after);
+    assert_in_range(after.dialbacks - before.dialbacks, 3, 12);
+    world_done(&w);
+}
+
 /* A record of the n-th relay that names an address of each family, in either order, made with its
  * key and put to all bootstrap nodes. */
 static void say_both_families(world *w, sim_node *node, size_t n, uint32_t offers) {
@@ -417,8 +437,8 @@ int main(void) {
         cmocka_unit_test(test_verdicts),        cmocka_unit_test(test_by_id),
         cmocka_unit_test(test_relay_dies),      cmocka_unit_test(test_host_changes),
         cmocka_unit_test(test_later_bootstrap), cmocka_unit_test(test_bootstrap_was_away),
-        cmocka_unit_test(test_one_family),      cmocka_unit_test(test_idle_mode),
-        cmocka_unit_test(test_quiet),
+        cmocka_unit_test(test_nobody_else),     cmocka_unit_test(test_one_family),
+        cmocka_unit_test(test_idle_mode),       cmocka_unit_test(test_quiet),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
